@@ -1,0 +1,3 @@
+//! The `customer-sync` program.
+
+fn main() {}

@@ -1,0 +1,23 @@
+//! Plain data: what the pipeline's stages hand to each other. No I/O, no SQL, no clock.
+
+pub mod authority;
+pub mod contact;
+pub mod customer;
+pub mod event;
+pub mod id;
+pub mod inbound;
+pub mod message;
+pub mod metadata;
+pub mod money;
+pub mod payment;
+pub mod reference;
+pub mod register;
+pub mod secret;
+pub mod stamp;
+pub mod subscription;
+pub mod time;
+
+/// Whether an environment holds real money: the one called `live` does.
+pub fn is_live(environment: &str) -> bool {
+    environment == "live"
+}

@@ -1,0 +1,110 @@
+//! What comes in, before anybody has looked at it, and the verdict it ends in.
+
+use crate::model::time::Timestamp;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// The provider's HTTP headers: names in lower case, values as text.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// The first value under a name (given in lower case).
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a header.
+    pub fn add(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push((name.to_ascii_lowercase(), value.into()));
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let mut all = Self::default();
+        for (name, value) in headers {
+            all.add(name.as_ref(), value);
+        }
+        all
+    }
+}
+
+/// Shows names only: a value may be a credential.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// A message as it arrived: a provider's bytes and headers, untouched.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// The name of the source that it claims to come from.
+    pub source: Arc<str>,
+    /// The provider's headers.
+    pub headers: Headers,
+    /// The provider's bytes.
+    pub body: Bytes,
+    /// When the ingress received it, where it says so; never later than now.
+    pub received_at: Option<Timestamp>,
+    /// Its row in the embedded queue, which goes in the transaction that commits it.
+    pub queue_id: Option<uuid::Uuid>,
+    /// Why the broker gave it up, where it comes from the dead letters.
+    pub dead: Option<String>,
+}
+
+/// Shows no body and no header value: both may be personal or secret.
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raw")
+            .field("source", &self.source)
+            .field("headers", &self.headers)
+            .field("bytes", &self.body.len())
+            .field("received_at", &self.received_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of an inbound event (semantics 1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Its facts are in the state.
+    Applied,
+    /// Valid, and of no effect: a type that is not mapped, the wrong mode.
+    Ignored,
+    /// Seen before. Counted, not kept.
+    Duplicate,
+    /// Not to be believed or not to be read.
+    Rejected,
+    /// Given up by the broker.
+    Dead,
+}
+
+impl Verdict {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Ignored => "ignored",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// From the word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Applied, Self::Ignored, Self::Duplicate, Self::Rejected, Self::Dead]
+            .into_iter()
+            .find(|verdict| verdict.as_str() == name)
+    }
+}

@@ -1,0 +1,412 @@
+//! Payments: a movement of money as a set of facts, each joined by itself (semantics 5).
+
+use crate::model::{
+    id::{CustomerId, PaymentId},
+    metadata::Scalar,
+    money::{Currency, Money},
+    reference::{Kind, ReferenceId},
+    register::Register,
+    stamp::Stamp,
+    time::{Timestamp, millis, millis_or_null},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// (namespace, provider's payment id): one name of a payment. The environment stands beside it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct PaymentKey {
+    /// The source's namespace.
+    pub namespace: Arc<str>,
+    /// The provider's id.
+    pub id: Arc<str>,
+}
+
+/// How far a payment got; the highest ever asserted counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Begun.
+    Pending,
+    /// Waits for the payer.
+    RequiresAction,
+    /// A try failed.
+    Failed,
+    /// Held, not taken.
+    Authorized,
+    /// Given up.
+    Canceled,
+    /// The money moved.
+    Succeeded,
+}
+
+/// What a payment's status is shown as, once refunds and disputes are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShownStatus {
+    /// Begun; also a payment of which only a refund or dispute is known.
+    Pending,
+    /// Waits for the payer.
+    RequiresAction,
+    /// A try failed.
+    Failed,
+    /// Held, not taken.
+    Authorized,
+    /// Given up.
+    Canceled,
+    /// The money moved.
+    Succeeded,
+    /// Some of it went back.
+    PartiallyRefunded,
+    /// All of it went back.
+    Refunded,
+    /// A dispute is open.
+    Disputed,
+}
+
+impl From<PaymentStatus> for ShownStatus {
+    fn from(status: PaymentStatus) -> Self {
+        match status {
+            PaymentStatus::Pending => Self::Pending,
+            PaymentStatus::RequiresAction => Self::RequiresAction,
+            PaymentStatus::Failed => Self::Failed,
+            PaymentStatus::Authorized => Self::Authorized,
+            PaymentStatus::Canceled => Self::Canceled,
+            PaymentStatus::Succeeded => Self::Succeeded,
+        }
+    }
+}
+
+/// A class of provider objects that tell of the same money; the highest that asserted success counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectClass {
+    /// A checkout session.
+    Session,
+    /// An invoice.
+    Invoice,
+    /// A charge.
+    Charge,
+    /// A payment intent, or a provider's only object for a payment.
+    Intent,
+}
+
+/// What one class of object said was captured in one currency.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Captured {
+    /// The lowest stamp that named the currency.
+    pub first: Stamp,
+    /// The highest figure, in minor units.
+    pub minor: i64,
+}
+
+/// How far a refund got. The order is the order within one second.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundStatus {
+    /// On its way; counts.
+    Pending,
+    /// Arrived; counts.
+    Succeeded,
+    /// Came back or was called off; does not count.
+    Failed,
+}
+
+/// Why money went back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundKind {
+    /// The seller gave it back.
+    Refund,
+    /// A success was taken back: a returned debit, a late failure, a reversal.
+    Reversal,
+}
+
+/// What one event said of one refund.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refund {
+    /// How much, of what.
+    pub money: Money,
+    /// How far it got.
+    pub status: RefundStatus,
+    /// Why.
+    pub kind: RefundKind,
+    /// When it was made, where the provider says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+/// The provider's own sum of refunds: the highest (occurred_at, rank), then the highest figure.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Cumulative {
+    /// When it was said.
+    pub at: Timestamp,
+    /// Orders one instant.
+    pub rank: u8,
+    /// The sum.
+    pub money: Money,
+}
+
+/// How a dispute stands. The order is the order within one second.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeStatus {
+    /// Undecided.
+    Open,
+    /// The money stays.
+    Won,
+    /// The money is gone.
+    Lost,
+}
+
+/// What one event said of one dispute.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Dispute {
+    /// How much, of what.
+    pub money: Money,
+    /// How it stands.
+    pub status: DisputeStatus,
+}
+
+/// From when to when a payment or subscription was said to hang on a reference.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Naming {
+    /// The lowest stamp.
+    pub first: Stamp,
+    /// The highest stamp.
+    pub last: Stamp,
+}
+
+/// Where an object hangs, by everything that was said: per kind, the references named.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Namings(pub BTreeMap<Kind, BTreeMap<ReferenceId, Naming>>);
+
+impl Namings {
+    /// Notes that a reference was named.
+    pub fn name(&mut self, kind: Kind, reference: ReferenceId, stamp: &Stamp) {
+        let naming = Naming { first: stamp.clone(), last: stamp.clone() };
+        self.add(kind, reference, &naming);
+    }
+
+    fn add(&mut self, kind: Kind, reference: ReferenceId, naming: &Naming) {
+        let known = self.0.entry(kind).or_default().entry(reference).or_insert(naming.clone());
+        if naming.first < known.first {
+            known.first = naming.first.clone();
+        }
+        if naming.last > known.last {
+            known.last = naming.last.clone();
+        }
+    }
+
+    /// Takes in what another holds.
+    pub fn join(&mut self, other: &Self) {
+        for (kind, references) in &other.0 {
+            for (reference, naming) in references {
+                self.add(*kind, *reference, naming);
+            }
+        }
+    }
+
+    /// Every reference that was ever named.
+    pub fn all(&self) -> impl Iterator<Item = ReferenceId> + '_ {
+        self.0.values().flat_map(|references| references.keys().copied())
+    }
+
+    /// The reference that counts: of the first kind that was ever named, the one named last.
+    pub fn hangs_on(&self) -> Option<ReferenceId> {
+        self.hung_on(None)
+    }
+
+    /// The reference that counted at a time, by what was said until then.
+    pub fn hung_on(&self, until: Option<Timestamp>) -> Option<ReferenceId> {
+        let said_by_then = |stamp: &Stamp| until.is_none_or(|until| stamp.at <= until);
+        self.0.values().find_map(|references| {
+            references
+                .iter()
+                .filter(|(_, naming)| said_by_then(&naming.first))
+                .map(|(reference, naming)| {
+                    let last =
+                        if said_by_then(&naming.last) { &naming.last } else { &naming.first };
+                    (last, *reference)
+                })
+                .max()
+                .map(|(_, reference)| reference)
+        })
+    }
+}
+
+/// All that is known of one payment. A set of facts with a join.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PaymentFacts {
+    /// The highest status asserted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<PaymentStatus>,
+    /// The amount asked for.
+    #[serde(skip_serializing_if = "Register::is_empty")]
+    pub asked: Register<Money>,
+    /// What was captured, by class of object and currency.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub captured: BTreeMap<ObjectClass, BTreeMap<Currency, Captured>>,
+    /// The earliest time at which success was asserted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid_at: Option<Timestamp>,
+    /// By refund id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refunds: BTreeMap<String, Register<Refund>>,
+    /// Refunds without an id, by `amount currency`: each counts until one with an id and that amount arrives.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unnamed_refunds: BTreeMap<String, Register<Refund>>,
+    /// The provider's own sum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cumulative: Option<Cumulative>,
+    /// By dispute id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub disputes: BTreeMap<String, Register<Dispute>>,
+    /// Where it hangs.
+    pub references: Namings,
+    /// The provider's subscription id that it pays for.
+    #[serde(skip_serializing_if = "Register::is_empty")]
+    pub subscription: Register<Option<String>>,
+    /// How it was paid: card, bank_transfer, …
+    #[serde(skip_serializing_if = "Register::is_empty")]
+    pub method: Register<Option<String>>,
+    /// What it was for. Personal.
+    #[serde(skip_serializing_if = "Register::is_empty")]
+    pub description: Register<Option<String>>,
+    /// Why it failed, in the provider's word.
+    #[serde(skip_serializing_if = "Register::is_empty")]
+    pub failure_code: Register<Option<String>>,
+    /// The payment's own metadata, a register a key. Personal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, Register<Option<Scalar>>>,
+    /// The payer's address where nothing else names a customer (lower case). Personal.
+    #[serde(skip_serializing_if = "Register::is_empty")]
+    pub match_email: Register<Option<String>>,
+    /// The earliest time of any fact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_at: Option<Timestamp>,
+}
+
+impl PaymentFacts {
+    /// Takes in what another set of facts holds.
+    pub fn join(&mut self, other: &Self) {
+        let Self {
+            status,
+            asked,
+            captured,
+            paid_at,
+            refunds,
+            unnamed_refunds,
+            cumulative,
+            disputes,
+            references,
+            subscription,
+            method,
+            description,
+            failure_code,
+            metadata,
+            match_email,
+            first_at,
+        } = other;
+        self.status = self.status.max(*status);
+        self.asked.join(asked);
+        for (class, currencies) in captured {
+            for (currency, figure) in currencies {
+                self.capture(*class, *currency, figure);
+            }
+        }
+        self.paid_at = earliest(self.paid_at, *paid_at);
+        join_each(&mut self.refunds, refunds);
+        join_each(&mut self.unnamed_refunds, unnamed_refunds);
+        self.cumulative = self.cumulative.max(*cumulative);
+        join_each(&mut self.disputes, disputes);
+        self.references.join(references);
+        self.subscription.join(subscription);
+        self.method.join(method);
+        self.description.join(description);
+        self.failure_code.join(failure_code);
+        join_each(&mut self.metadata, metadata);
+        self.match_email.join(match_email);
+        self.first_at = earliest(self.first_at, *first_at);
+    }
+
+    /// Notes that a class of object said how much was captured.
+    pub fn capture(&mut self, class: ObjectClass, currency: Currency, figure: &Captured) {
+        let known =
+            self.captured.entry(class).or_default().entry(currency).or_insert(figure.clone());
+        known.minor = known.minor.max(figure.minor);
+        if figure.first < known.first {
+            known.first = figure.first.clone();
+        }
+    }
+
+    /// Forgets what may say something about a person.
+    pub fn scrub(&mut self) {
+        self.description = Register::default();
+        self.metadata = BTreeMap::new();
+        self.match_email = Register::default();
+    }
+}
+
+/// The earlier of two times, either of which may be unknown.
+pub(crate) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    [a, b].into_iter().flatten().min()
+}
+
+fn join_each<T: Clone + PartialEq>(
+    into: &mut BTreeMap<String, Register<T>>,
+    from: &BTreeMap<String, Register<T>>,
+) {
+    for (key, register) in from {
+        into.entry(key.clone()).or_default().join(register);
+    }
+}
+
+/// A payment as the API and webhooks show it (contract 4).
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Payment {
+    /// Always `payment`.
+    pub object: &'static str,
+    /// Ours.
+    pub id: PaymentId,
+    /// Where it belongs.
+    pub environment: Arc<str>,
+    /// Whether that is real money.
+    pub live: bool,
+    /// Whose it is; null while nobody's.
+    pub customer_id: Option<CustomerId>,
+    /// The namespace of its source.
+    pub provider: Arc<str>,
+    /// The provider's id.
+    pub payment_id: Arc<str>,
+    /// Captured, else asked; minor units.
+    pub amount: Option<i64>,
+    /// Of both amounts.
+    pub currency: Option<Currency>,
+    /// Minor units.
+    pub amount_refunded: i64,
+    /// Minor units.
+    pub disputed_lost: i64,
+    /// After refunds and disputes.
+    pub status: ShownStatus,
+    /// How it was paid.
+    pub method: Option<String>,
+    /// What it was for.
+    pub description: Option<String>,
+    /// Why it failed.
+    pub failure_code: Option<String>,
+    /// The provider's subscription id.
+    pub subscription_id: Option<String>,
+    /// The payment's own metadata.
+    pub metadata: BTreeMap<String, Scalar>,
+    /// When success was first asserted.
+    #[serde(serialize_with = "millis_or_null")]
+    pub paid_at: Option<Timestamp>,
+    /// When we first heard of it.
+    #[serde(serialize_with = "millis")]
+    pub created_at: Timestamp,
+    /// When it last changed here.
+    #[serde(serialize_with = "millis")]
+    pub updated_at: Timestamp,
+}

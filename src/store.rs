@@ -1,0 +1,106 @@
+//! The store: what is kept, in Postgres or SQLite, behind functions that say what they do to which table.
+//!
+//! Never knows where an event came from, nor what the rules are.
+
+use crate::model::time::Timestamp;
+
+pub mod browse;
+pub mod codec;
+pub mod endpoints;
+pub mod inbox;
+pub mod keys;
+pub mod messages;
+pub mod queue;
+pub mod sql;
+
+pub use sql::{Db, Tx};
+
+/// Something went wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The statement, the connection or the row.
+    #[error("the database refused or was away")]
+    Sql(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database's URL cannot be used.
+    #[error("database.url cannot be used: {0}")]
+    Url(String),
+    /// A row that we wrote cannot be read back.
+    #[error("{table}.{column} of row {row} cannot be read: {why}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's key.
+        row: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// What a batch touches grew while it waited for its locks: it begins again with the larger set.
+    #[error("the events' closure grew while its locks were awaited")]
+    Grew,
+}
+
+/// What this module's functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the same statement may succeed later: nothing is wrong with the data.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Grew => true,
+            Self::Url(_) | Self::Row { .. } => false,
+            Self::Migrate(_) => true,
+            Self::Sql(error) => match error {
+                sqlx::Error::Database(database) => match database.code() {
+                    // Postgres: connection, resources, operator, serialization, deadlock, timeouts, read-only.
+                    // SQLite: busy, locked, I/O, full, cannot open, read-only.
+                    Some(code) => {
+                        ["08", "53", "57", "58", "40", "55", "25"]
+                            .iter()
+                            .any(|class| code.len() == 5 && code.starts_with(class))
+                            || code.parse::<i32>().is_ok_and(|code| {
+                                code < 100_000
+                                    && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14 | 15)
+                                    && (code > 255 || database.code().is_some_and(|c| c.len() <= 3))
+                            })
+                    }
+                    None => true,
+                },
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed => true,
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether it lost to another transaction and the whole transaction is to be tried again at once.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Grew => true,
+            Self::Sql(sqlx::Error::Database(database)) => {
+                matches!(database.code().as_deref(), Some("40001" | "40P01"))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The database's time where processes share one, else the caller's: what leases and due times compare with.
+///
+/// # Errors
+/// When the database is away.
+pub async fn now(tx: &mut Tx, clock: Timestamp) -> Result<Timestamp> {
+    match tx {
+        Tx::Postgres(_) => Ok(tx.query("select clock_timestamp()").one::<(Timestamp,)>().await?.0),
+        Tx::Sqlite(_) => Ok(clock),
+    }
+}

@@ -1,0 +1,3 @@
+//! Integration tests: one binary, real databases, a real broker, real HTTP.
+
+mod support;
