@@ -142,9 +142,8 @@ impl View {
         let root = self.root(reference);
         let tree = || component.iter().filter(|(id, _)| self.root(**id) == root);
         let another_uid = || {
-            tree().any(|(id, (kind, _))| {
-                *kind == Kind::Auth && *id != reference && self.is_open(*id)
-            })
+            tree()
+                .any(|(id, (kind, _))| *kind == Kind::Auth && *id != reference && self.is_open(*id))
         };
         match scope {
             Scope::Identity => BTreeSet::from([reference]),
@@ -170,8 +169,8 @@ fn claim_that_holds<'a>(
             component.get(&parent).is_some_and(|(parent_kind, _)| by_app || parent_kind < kind)
         });
         // Once deleted, what was said by then counts for nothing, and its own auth events never again.
-        let survives = deleted_at
-            .is_none_or(|at| claim.stamp.at > *at && (by_app || *kind != Kind::Auth));
+        let survives =
+            deleted_at.is_none_or(|at| claim.stamp.at > *at && (by_app || *kind != Kind::Auth));
         upwards && survives && until.is_none_or(|until| claim.stamp.at <= until)
     })
 }
@@ -329,7 +328,8 @@ mod tests {
 
         /// `reference → root`, with `closed` for closed ones.
         fn shown(&self) -> Vec<(u128, String)> {
-            let component = self.0.iter().map(|(id, (kind, facts))| (*id, (*kind, facts))).collect();
+            let component =
+                self.0.iter().map(|(id, (kind, facts))| (*id, (*kind, facts))).collect();
             forest(&component)
                 .standings
                 .iter()

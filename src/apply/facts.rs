@@ -54,8 +54,10 @@ pub fn figures(facts: &PaymentFacts) -> Figures {
         dispute.value().is_some_and(|dispute| dispute.status == DisputeStatus::Open)
     });
     let shown = match facts.status {
-        _ if disputed => ShownStatus::Disputed,
-        Some(PaymentStatus::Succeeded) if refunded > 0 && refunded >= limit => ShownStatus::Refunded,
+        status if disputed && status != Some(PaymentStatus::Failed) => ShownStatus::Disputed,
+        Some(PaymentStatus::Succeeded) if refunded > 0 && refunded >= limit => {
+            ShownStatus::Refunded
+        }
         Some(PaymentStatus::Succeeded) if refunded > 0 => ShownStatus::PartiallyRefunded,
         Some(status) => status.into(),
         None => ShownStatus::Pending,
@@ -67,7 +69,7 @@ pub fn figures(facts: &PaymentFacts) -> Figures {
         currency,
         refunded,
         disputed_lost,
-        paid_at: if succeeded { facts.paid_at } else { None },
+        paid_at: facts.paid_at.or(facts.first_at).filter(|_| succeeded),
         conflicting: currencies(facts).into_iter().filter(|c| Some(*c) != currency).collect(),
     }
 }
@@ -110,9 +112,11 @@ fn refunded(facts: &PaymentFacts, currency: Currency) -> i64 {
     let named: Vec<&Assertion<Refund>> =
         facts.refunds.values().filter_map(Register::winner).collect();
     // One without an id counts until one with an id and that amount arrives.
-    let unnamed = facts.unnamed_refunds.values().filter_map(Register::value).filter(|unnamed| {
-        !named.iter().any(|refund| refund.value.money == unnamed.money)
-    });
+    let unnamed = facts
+        .unnamed_refunds
+        .values()
+        .filter_map(Register::value)
+        .filter(|unnamed| !named.iter().any(|refund| refund.value.money == unnamed.money));
     let live = sum(&mut named
         .iter()
         .map(|refund| &refund.value)
