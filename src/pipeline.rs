@@ -135,14 +135,20 @@ impl Pipeline {
         let due: Vec<_> = world
             .subscriptions
             .iter()
-            .filter(|(_, node)| crate::apply::facts::subscription_status(&node.facts, now) != node.status)
+            .filter(|(_, node)| {
+                crate::apply::facts::subscription_status(&node.facts, now) != node.status
+            })
             .map(|(id, node)| (*id, node.environment.clone(), node.key.clone()))
             .collect();
         let mut outgoing = Vec::new();
         for (id, environment, key) in due {
             let mut new_id = || self.clock.new_id();
-            let mut context =
-                Context { environment: &environment, keyring: &self.keyring, now, new_id: &mut new_id };
+            let mut context = Context {
+                environment: &environment,
+                keyring: &self.keyring,
+                now,
+                new_id: &mut new_id,
+            };
             let decision = decide::end(&mut world, [id], &mut context);
             let cause = Cause {
                 source: key.namespace.clone(),
@@ -193,12 +199,8 @@ impl Pipeline {
         let why = format!("the database cannot hold it: {}", chain(error));
         tracing::error!(stage = "apply", source = %poisonous.raw.source, why, "an event was rejected");
         let record = read::rejected(self.clock.new_id(), poisonous.raw, source, false, &why, now);
-        let entry = Entry {
-            message: 0,
-            record,
-            event: None,
-            disposition: Disposition::Rejected(why),
-        };
+        let entry =
+            Entry { message: 0, record, event: None, disposition: Disposition::Rejected(why) };
         self.commit_retried(&[poisonous], &[entry], now).await
     }
 

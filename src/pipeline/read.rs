@@ -41,10 +41,14 @@ pub(super) fn read(
     now: Timestamp,
     new_id: &mut dyn FnMut() -> Uuid,
 ) -> Vec<Entry> {
-    let mut entry = |record, event, disposition| Entry { message, record, event, disposition };
+    let entry = |record, event, disposition| Entry { message, record, event, disposition };
     let mut refused = |source: Option<&Source>, verified: bool, why: String| {
         let id = new_id();
-        vec![entry(rejected(id, raw, source, verified, &why, now), None, Disposition::Rejected(why))]
+        vec![entry(
+            rejected(id, raw, source, verified, &why, now),
+            None,
+            Disposition::Rejected(why),
+        )]
     };
     let Some(source) = sources.get(&raw.source) else {
         let why = format!(
