@@ -5,12 +5,11 @@ use super::{
     Found, Page, Slice, word,
 };
 use crate::{
-    keyring::Keyring,
     model::{
         customer::{BestSubscription, Customer, CustomerRow, Person, Spend, Totals},
         id::CustomerId,
         money::Currency,
-        reference::{Reference, ReferenceId},
+        reference::ReferenceId,
         subscription::SubscriptionStatus,
         time::Timestamp,
     },
@@ -149,15 +148,13 @@ pub async fn resolve(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<F
 pub async fn lookup(
     tx: &mut Tx,
     environment: &str,
-    keyring: &Keyring,
-    references: &[Reference],
+    references: &[ReferenceId],
     now: Timestamp,
 ) -> Result<Found<Customer>> {
     for reference in references {
-        let id: ReferenceId = keyring.reference_id(environment, reference);
         let known: Option<(Option<CustomerId>,)> = tx
             .query("select customer_id from customer_references where id = $1 and environment = $2")
-            .bind(id)
+            .bind(*reference)
             .bind(environment.to_owned())
             .maybe()
             .await?;
