@@ -153,7 +153,7 @@ create table payments (
 ) strict;
 create index payments_environment on payments (environment, id);
 create index payments_owner on payments (owner_id, id);
-create index payments_owner_paid_at on payments (owner_id, paid_at) where paid_at is not null;
+create index payments_owner_paid_at on payments (owner_id, currency, paid_at) where paid_at is not null;
 create index payments_match_email on payments (environment, match_email) where match_email is not null;
 
 -- Every name of a payment. Charge and intent are two names of one.
