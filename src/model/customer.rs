@@ -136,6 +136,19 @@ pub enum BestSubscription {
     Status(SubscriptionStatus),
 }
 
+impl BestSubscription {
+    /// The best of some; an incomplete_expired one shows as canceled (semantics 6).
+    pub fn of(statuses: impl Iterator<Item = SubscriptionStatus>) -> Self {
+        match statuses.min_by_key(|status| status.preference()) {
+            None => Self::None,
+            Some(SubscriptionStatus::IncompleteExpired) => {
+                Self::Status(SubscriptionStatus::Canceled)
+            }
+            Some(status) => Self::Status(status),
+        }
+    }
+}
+
 /// A customer (contract 4).
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Customer {
