@@ -14,6 +14,7 @@ pub mod messages;
 pub mod payments;
 pub mod queue;
 pub mod references;
+pub mod refusals;
 pub mod sql;
 pub mod subscriptions;
 pub mod totals;
