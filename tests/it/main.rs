@@ -4,5 +4,6 @@
 #![cfg(test)]
 
 mod architecture;
+mod pipeline;
 mod schema;
 mod support;
