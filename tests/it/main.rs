@@ -4,5 +4,6 @@
 #![cfg(test)]
 
 mod architecture;
+mod deliver;
 mod schema;
 mod support;
