@@ -5,5 +5,6 @@
 
 mod architecture;
 mod pipeline;
+mod deliver;
 mod schema;
 mod support;
