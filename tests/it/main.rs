@@ -7,4 +7,5 @@ mod architecture;
 mod pipeline;
 mod deliver;
 mod schema;
+mod intake;
 mod support;
