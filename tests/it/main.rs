@@ -4,5 +4,6 @@
 #![cfg(test)]
 
 mod architecture;
+mod http;
 mod schema;
 mod support;
