@@ -24,7 +24,14 @@ pub async fn write(tx: &mut Tx, world: &World, now: Timestamp) -> Result<()> {
     write_subscriptions(tx, world, now).await?;
     write_namings(tx, world).await?;
     write_customers(tx, world).await?;
-    write_totals(tx, world).await?;
+    write_totals(tx, world).await
+}
+
+/// Erases what deletions took: from inbound events, from what was told, from conflicts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn erase(tx: &mut Tx, world: &World) -> Result<()> {
     let erased = &world.erased;
     store::inbox::erase(tx, &erased.subjects).await?;
     let customers = erased.customers.iter().map(|id| id.0);

@@ -231,22 +231,23 @@ pub async fn erase_events(tx: &mut Tx, events: &BTreeSet<Uuid>) -> Result<()> {
     Ok(())
 }
 
-/// Takes an event out to be processed again: its bytes as they came. None if there is no such event, or its
-/// body was erased. Its row goes, so that the copy that is processed stands in its place.
+/// A rejected, ignored or dead event as it came in, to be processed again. None if there is no such event, or
+/// nothing is left of it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn take_for_replay(tx: &mut Tx, id: InboundId) -> Result<Option<Raw>> {
-    type Row = (String, Json<Headers>, Vec<u8>, Timestamp, String);
+pub async fn replayable(tx: &mut Tx, id: InboundId) -> Result<Option<Raw>> {
+    type Row = (String, Json<Headers>, Vec<u8>, Timestamp);
     let row: Option<Row> = tx
         .query(
-            "delete from inbound_events where id = $1 and verdict in ('rejected', 'ignored', 'dead')
-             returning source, headers, body, received_at, verdict",
+            "select source, headers, body, received_at from inbound_events
+             where id = $1 and verdict in ('rejected', 'ignored', 'dead') and not refused
+                 and length(body) > 0",
         )
         .bind(id)
         .maybe()
         .await?;
-    Ok(row.map(|(source, Json(headers), body, received_at, _)| Raw {
+    Ok(row.map(|(source, Json(headers), body, received_at)| Raw {
         source: source.into(),
         headers,
         body: body.into(),
@@ -254,6 +255,25 @@ pub async fn take_for_replay(tx: &mut Tx, id: InboundId) -> Result<Option<Raw>> 
         queue_id: None,
         dead: None,
     }))
+}
+
+/// Takes away the rows of events that are processed again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove(tx: &mut Tx, ids: &[InboundId]) -> Result<()> {
+    if !ids.is_empty() {
+        set!(
+            tx,
+            "delete from inbound_events where id in (select r.id from",
+            [id uuid],
+            ")"
+        )
+        .bind_ids(ids.iter().map(|id| id.0))
+        .execute()
+        .await?;
+    }
+    Ok(())
 }
 
 /// How many events ended in each verdict.

@@ -416,7 +416,7 @@ async fn a_canceled_begin_leaves_no_connection_inside_a_transaction() {
     let database = postgres().await;
     let Db::Postgres(pool) = &database.db else { panic!("this is Postgres") };
     let (mut canceled, mut open) = (0, 0);
-    for round in 0..300 {
+    for round in 0..90 {
         let patience = async {
             for _ in 0..round % 30 {
                 tokio::task::yield_now().await;

@@ -46,7 +46,8 @@ create table intake_queue (
     source text not null,
     headers text not null,
     body blob not null,
-    received_at text not null
+    received_at text not null,
+    leased_until text
 ) strict;
 
 -- One name of a customer, with all that is known of it. The id is a keyed hash of (environment, kind,
@@ -239,7 +240,8 @@ create table outgoing_events (
 create index outgoing_events_customer on outgoing_events (customer_id);
 create index outgoing_events_payment on outgoing_events (payment_id);
 
--- One outgoing event on its way to one endpoint. The id is the webhook-id.
+-- One outgoing event on its way to one endpoint. The id is the webhook-id. While it is leased it is due when
+-- the lease ends, so that one index finds what is to be tried again and what a dead process left.
 create table messages (
     id text not null primary key,
     event_id text not null,
@@ -254,11 +256,11 @@ create table messages (
     created_at text not null,
     finished_at text
 ) strict;
-create index messages_due on messages (due_at) where status = 'pending';
+create index messages_due on messages (endpoint_id, due_at) where status = 'pending';
 create index messages_event on messages (event_id);
 create index messages_endpoint on messages (endpoint_id, status, id);
 
--- One try to deliver a message. The row begins with the lease; without a result it was cut short.
+-- One try to deliver a message. The row begins with the lease, whose uuid is its id; without a result it was cut short.
 create table attempts (
     id text not null primary key,
     message_id text not null,
