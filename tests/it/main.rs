@@ -6,6 +6,7 @@
 mod architecture;
 mod pipeline;
 mod deliver;
+mod http;
 mod schema;
 mod intake;
 mod support;
