@@ -404,12 +404,11 @@ impl Ledger {
             snapshot.payments.insert(name, payment.form(customer));
         }
         for one in &self.subscriptions {
-            let customer = customer(one.place, one.orphan);
-            if let Some(customer) = customer {
-                let best = best.entry(customer).or_insert(one.status);
-                if one.status.preference() < best.preference() {
-                    *best = one.status;
-                }
+            // Nobody's subscriptions are not shown anywhere.
+            let Some(customer) = customer(one.place, one.orphan) else { continue };
+            let best = best.entry(customer).or_insert(one.status);
+            if one.status.preference() < best.preference() {
+                *best = one.status;
             }
             let form = json!({
                 "status": one.status,

@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub customers: BTreeMap<String, Value>,
     /// By `namespace id`.
     pub payments: BTreeMap<String, Value>,
-    /// By `namespace id`.
+    /// By `namespace id`. Those that are nobody's are left out: they are not shown anywhere.
     pub subscriptions: BTreeMap<String, Value>,
 }
 
