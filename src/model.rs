@@ -3,9 +3,11 @@
 pub mod authority;
 pub mod contact;
 pub mod customer;
+pub mod endpoint;
 pub mod event;
 pub mod id;
 pub mod inbound;
+pub mod key;
 pub mod message;
 pub mod metadata;
 pub mod money;
