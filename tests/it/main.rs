@@ -4,5 +4,6 @@
 #![cfg(test)]
 
 mod architecture;
+mod history;
 mod schema;
 mod support;
