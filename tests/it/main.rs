@@ -5,5 +5,6 @@
 
 mod architecture;
 mod history;
+mod pipeline;
 mod schema;
 mod support;
