@@ -19,6 +19,8 @@ pub mod describe;
 mod fixtures;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod rules;
 
 pub use describe::{describe, describe_rejection};
 

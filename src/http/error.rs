@@ -21,13 +21,10 @@ pub(super) struct ApiError {
     /// Seconds.
     retry_after: Option<u16>,
     /// For our log alone.
-    #[source]
     cause: Option<Cause>,
 }
 
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(transparent)]
-struct Cause(Arc<store::Error>);
+type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// When a client may try again what we could not do just now, in seconds.
 const RETRY_AFTER: u16 = 5;
@@ -101,13 +98,6 @@ impl ApiError {
             StatusCode::METHOD_NOT_ALLOWED => {
                 ("method_not_allowed", "this path does not answer to this method")
             }
-            StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is too large"),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ("unsupported_media_type", "the content type must be application/json")
-            }
-            StatusCode::UNPROCESSABLE_ENTITY => {
-                ("unprocessable_body", "the body is not of the expected shape")
-            }
             status if status.is_server_error() => return Self::internal(),
             _ => ("unreadable_request", "the request cannot be read"),
         };
@@ -138,11 +128,18 @@ impl ApiError {
         }
     }
 
-    /// The answer, with the request's id in it. Logs what is our own fault.
+    /// With what brought it about, for the log.
+    pub(super) fn because(self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { cause: Some(Arc::new(cause)), ..self }
+    }
+
+    /// The answer, with the request's id in it. Logs what has a cause on our side.
     pub(super) fn render(&self, request_id: &str) -> Response {
-        if self.status.is_server_error() {
-            let cause = self.cause.as_ref().map(chain).unwrap_or_default();
-            tracing::error!(request_id, code = self.code, cause, "a request failed: {self}");
+        let cause = self.cause.as_ref().map(chain);
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(request_id, cause, "a request failed: {self}");
+        } else if let Some(cause) = cause {
+            tracing::warn!(request_id, cause, "a request could not be answered now: {self}");
         }
         let body = Body {
             error: Inner {
@@ -168,7 +165,7 @@ impl ApiError {
 
 fn chain(cause: &Cause) -> String {
     let mut text = cause.to_string();
-    let mut next = std::error::Error::source(cause.0.as_ref());
+    let mut next = cause.source();
     while let Some(error) = next {
         text.push_str(": ");
         text.push_str(&error.to_string());
@@ -200,7 +197,7 @@ impl From<store::Error> for ApiError {
         } else {
             Self::internal()
         };
-        Self { cause: Some(Cause(Arc::new(error))), ..told }
+        told.because(error)
     }
 }
 

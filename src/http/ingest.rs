@@ -132,8 +132,7 @@ async fn keep(
         }
         Err(error) => {
             count("unavailable", &source.name);
-            tracing::warn!(%error, source = %source.name, "a webhook could not be kept; its sender will repeat it");
-            Err(ApiError::unavailable("the event cannot be kept just now"))
+            Err(ApiError::unavailable("the event cannot be kept just now").because(error))
         }
     }
 }

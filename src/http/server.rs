@@ -37,7 +37,8 @@ pub(super) async fn run(
     settings: Settings,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let places = Arc::new(Semaphore::new(usize::try_from(settings.connections).unwrap_or(1)));
+    let connections = settings.connections.max(1);
+    let places = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(1)));
     loop {
         let (stream, place) = tokio::select! {
             () = shutdown.requested() => break,
@@ -62,7 +63,7 @@ pub(super) async fn run(
         });
     }
     drop(listener);
-    let _all = places.acquire_many(settings.connections).await;
+    let _all = places.acquire_many(connections).await;
     Ok(())
 }
 

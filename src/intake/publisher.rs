@@ -167,7 +167,8 @@ impl Publisher {
     ///
     /// # Errors
     /// When the settings cannot be used.
-    pub async fn keep(&self, shutdown: Shutdown) -> Result<(), rabbitmq::Error> {
+    pub async fn keep(&self) -> Result<(), rabbitmq::Error> {
+        let shutdown = &self.0.shutdown;
         while !shutdown.is_requested() {
             match self.0.line.lock().await.channel(&self.0).await {
                 Err(Error::Away(error @ (rabbitmq::Error::Url | rabbitmq::Error::Name(_)))) => {
@@ -212,7 +213,16 @@ impl Inner {
             Ok(result) => result,
             Err(_) => Err(self.give_up().await),
         };
-        let outcome = if result.is_ok() { "confirmed" } else { "failed" };
+        let outcome = match &result {
+            Ok(()) => {
+                self.health.up(health::PUBLISHER);
+                "confirmed"
+            }
+            Err(error) => {
+                self.health.down(health::PUBLISHER, chain(error));
+                "failed"
+            }
+        };
         metrics::counter!("customer_sync_broker_published_total", "outcome" => outcome)
             .increment(1);
         result
@@ -223,10 +233,8 @@ impl Inner {
         let mut line = self.line.lock().await;
         let open = line.channel(self).await?;
         if open.link.connection.status().blocked() {
-            self.health.down(health::PUBLISHER, chain(&Error::Blocked));
             return Err(Error::Blocked);
         }
-        self.health.up(health::PUBLISHER);
         let exchange = short(&self.settings.topology.exchange).map_err(unusable)?;
         let key = short(&label.routing_key).map_err(unusable)?;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };

@@ -32,9 +32,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// How long a connection may take to open.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the broker may take to answer a good-bye.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How the broker is consumed.
 #[derive(Clone, Debug)]
@@ -114,8 +117,7 @@ impl Link {
             },
             ConnectionProperties::default().with_connection_name(name.into()),
         );
-        let connection =
-            tokio::time::timeout(PATIENCE, connecting).await.map_err(|_| Error::Timeout)??;
+        let connection = timeout(PATIENCE, connecting).await.map_err(|_| Error::Timeout)??;
         Ok(Self { connection, seen })
     }
 
@@ -123,9 +125,9 @@ impl Link {
         self.connection.status().connected()
     }
 
+    /// It is going away in any case: the broker gives back what was not acknowledged.
     pub(super) async fn close(self) {
-        // It is going away in any case; the broker gives back what was not acknowledged.
-        let _ = self.connection.close(200, "OK".into()).await;
+        let _ = timeout(FAREWELL, self.connection.close(200, "OK".into())).await;
     }
 }
 
@@ -176,7 +178,6 @@ pub async fn run<P: Process>(
         }
         link.close().await;
         if !shutdown.is_requested() {
-            health.down(health::BROKER, chain(&Error::Gone));
             metrics::counter!("customer_sync_broker_reconnects_total").increment(1);
             shutdown.sleep(backoff.next()).await;
         }
@@ -213,7 +214,7 @@ impl<P: Process> Lane<'_, P> {
             let mut committed = false;
             match self.consume(&mut committed).await {
                 Ok(Ended::Stopped) => return worked || committed,
-                Ok(Ended::Broken) => {}
+                Ok(Ended::Broken) => self.report(&Error::Gone),
                 Err(error) => self.report(&error),
             }
             worked |= committed;
@@ -276,7 +277,7 @@ impl<P: Process> Lane<'_, P> {
         }
         // Closing, not only canceling, gives back at once what was sent ahead: with a single active consumer
         // the next one would wait for it.
-        let _ = channel.close(200, "OK".into()).await;
+        let _ = timeout(FAREWELL, channel.close(200, "OK".into())).await;
         Ok(Ended::Stopped)
     }
 
@@ -300,7 +301,8 @@ impl<P: Process> Lane<'_, P> {
         let done =
             commit(self.process, &raws, origin, self.health, self.shutdown, worthwhile).await;
         if done.is_none() {
-            return Ok(Ended::Broken);
+            let stopped = self.shutdown.is_requested();
+            return Ok(if stopped { Ended::Stopped } else { Ended::Broken });
         }
         *committed = true;
         let acknowledged = last.ack(BasicAckOptions { multiple: true }).await?;

@@ -304,3 +304,72 @@ fn subscription(assertion: &SubscriptionAssertion) -> Value {
     fact.references(references);
     fact.done()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixtures::{event, received_at, source},
+        *,
+    };
+
+    #[test]
+    fn an_event_is_told_with_its_origin_and_its_facts() {
+        let event = event("stripe/refund.created");
+        let told = describe(&event, "stripe");
+        let expected = json!({
+            "source": "stripe",
+            "provider": "stripe",
+            "environment": "live",
+            "event_id": event.provider_event_id,
+            "event_key": event.provider_event_id,
+            "type": "refund.created",
+            "occurred_at": "2024-06-10T06:15:00.000Z",
+            "received_at": "2024-08-01T00:00:00.000Z",
+            "verified": true,
+            "verdict": "facts",
+            "reason": null,
+            "notes": [],
+            "facts": [{
+                "kind": "refund",
+                "provider": "stripe",
+                "key": "re_3QA1",
+                "payment": "pi_3QA",
+                "keys": ["pi_3QA", "ch_3QA"],
+                "amount": 1500,
+                "currency": "USD",
+                "status": "pending",
+                "cause": "refund",
+                "created_at": "2024-06-10T06:15:00.000Z",
+            }],
+        });
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_payment_is_told_with_where_it_hangs_and_what_is_only_repeated() {
+        let told = describe(&event("stripe/payment_intent.succeeded.jpy"), "stripe");
+        let payment = &told["facts"][0];
+        assert_eq!(payment["amount"], 1200);
+        assert_eq!(payment["paid_at"], "2024-06-10T06:13:20.000Z");
+        assert_eq!(payment["repeated"], json!(["method"]));
+        let reference = |kind: &str, namespace: &str, subject: &str| json!({"kind": kind, "namespace": namespace, "subject": subject});
+        let expected =
+            [reference("payment", "stripe", "cus_QAda"), reference("external", "", "user_7")];
+        assert_eq!(payment["references"], json!(expected));
+    }
+
+    #[test]
+    fn what_is_no_event_is_told_in_the_same_shape() {
+        let refused = describe_rejection(&source("clerk"), received_at(), false, "no signature");
+        let told = describe(&event("clerk/session.created"), "clerk");
+        let keys = |value: &Value| -> Vec<String> {
+            value.as_object().expect("an object").keys().cloned().collect()
+        };
+        assert_eq!(keys(&refused), keys(&told));
+        assert_eq!(
+            (&refused["verdict"], &told["verdict"]),
+            (&json!("rejected"), &json!("ignored"))
+        );
+        assert_eq!(refused["reason"], "no signature");
+    }
+}

@@ -101,11 +101,14 @@ pub async fn take(
          from counted as c
          where q.id = c.id and (c.place = 1 or c.total <= $2)
          returning q.id, q.source, q.headers, q.body, q.received_at",
-        "select id, source, headers, body, received_at from (
-             select *, row_number() over (order by id) as place,
-                    sum(length(body)) over (order by id) as total
-             from (select * from intake_queue order by id limit $1)
-         ) where place = 1 or total <= $2 order by id",
+        "select q.id, q.source, q.headers, q.body, q.received_at
+         from intake_queue as q
+         join (
+             select id, row_number() over (order by id) as place,
+                    sum(size) over (order by id) as total
+             from (select id, length(body) as size from intake_queue order by id limit $1)
+         ) as c on c.id = q.id
+         where c.place = 1 or c.total <= $2",
     );
     let limit = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
     let leases = matches!(tx, Tx::Postgres(_));

@@ -6,5 +6,8 @@
 mod architecture;
 mod history;
 mod pipeline;
+mod deliver;
+mod http;
 mod schema;
+mod intake;
 mod support;

@@ -49,7 +49,7 @@ impl Mended {
     /// Waits for more from the socket; whether there was any.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.arrived.drain(..self.taken);
-        self.taken = 0;
+        (self.taken, self.ready) = (0, 0);
         let held = self.arrived.len();
         self.arrived.resize(held + CHUNK, 0);
         let room = self.arrived.get_mut(held..).unwrap_or_default();
@@ -156,5 +156,74 @@ impl Reactor for Mending {
     ) -> impl Future<Output = io::Result<Mended>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
         async move { Ok(Mended::new(connecting.await?, Arc::default())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    /// Gives its pieces one at a time, with a wait before each, and then ends.
+    struct Pieces(VecDeque<Vec<u8>>, bool);
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            self.1 = !self.1;
+            if self.1 {
+                return Poll::Pending;
+            }
+            let piece = self.0.pop_front().unwrap_or_default();
+            into[..piece.len()].copy_from_slice(&piece);
+            Poll::Ready(Ok(piece.len()))
+        }
+    }
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn bytes_come_out_mended_however_they_arrive() {
+        let deliver = b"\x01\0\x01\0\0\0\x13\0\x3c\0\x3c\x01t\0\0\0\0\0\0\0\x01\0\x01e\x01\xff\xce";
+        let body = b"\x03\0\x01\0\0\0\x02\xff\xfe\xce";
+        let all = [&deliver[..], body, deliver].concat();
+        let mut expected = all.clone();
+        expected[25] = b'?';
+        expected[62] = b'?';
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for (piece, wanted) in [(1, 100), (3, 2), (7, 7), (100, 1), (100, 100)] {
+            let pieces = Pieces(all.chunks(piece).map(<[u8]>::to_vec).collect(), false);
+            let mut mended = Mended::new(pieces, Arc::default());
+            let (mut out, mut into) = (Vec::new(), vec![0; wanted]);
+            loop {
+                match Pin::new(&mut mended).poll_read(&mut cx, &mut into) {
+                    Poll::Pending => {}
+                    Poll::Ready(count) => match count.unwrap() {
+                        0 => break,
+                        count => out.extend_from_slice(&into[..count]),
+                    },
+                }
+            }
+            assert_eq!(out, expected, "pieces of {piece}");
+        }
     }
 }

@@ -1,0 +1,116 @@
+//! Who may send a message, and for how long: processes that share, die and stop.
+
+use super::{Setup, millis, requests, settings};
+use crate::support::{
+    receiver::{Receiver, Reply},
+    services::{on_both, postgres},
+    wait::eventually,
+};
+use customer_sync::{deliver::Settings, model::message::EventType};
+use std::collections::HashSet;
+
+#[tokio::test]
+async fn several_processes_share_the_work_and_send_nothing_twice() {
+    let (setup, receiver) = (Setup::new(postgres().await), Receiver::start().await);
+    let (endpoint, secret) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+    let processes: Vec<_> = (0..4).map(|_| setup.start(settings())).collect();
+    setup.tell(100, EventType::CustomerCreated, None).await;
+    setup.tell(100, EventType::CustomerUpdated, Some(&processes[0].handover)).await;
+    let kept = setup.all_are(endpoint, "delivered").await;
+    let came = receiver.requests("/");
+    let ids: HashSet<&str> = came.iter().map(|request| request.header("webhook-id")).collect();
+    assert_eq!((kept.len(), came.len(), ids.len()), (200, 200, 200));
+    assert!(came.iter().all(|request| request.is_signed_with(secret.expose())));
+    assert!(kept.iter().all(|message| message.attempts == 1));
+    for process in processes {
+        process.stop().await;
+    }
+}
+
+// Crashed workers held their jobs for hours: graphile/worker#204, oban#364.
+#[tokio::test]
+async fn what_a_killed_process_had_in_hand_goes_on_when_its_lease_ends() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        receiver.script("/", [Reply::Hang]);
+        let (endpoint, _) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+        let short = || Settings { lease: millis(1_000), ..settings() };
+        let killed = setup.start(short());
+        setup.tell(1, EventType::CustomerCreated, Some(&killed.handover)).await;
+        requests(&receiver, "/", 1).await;
+        killed.kill().await;
+        let running = setup.start(short());
+        setup.all_are(endpoint, "delivered").await;
+        let came = receiver.requests("/");
+        assert_eq!(came.len(), 2);
+        assert!(came[1].at - came[0].at >= millis(700), "not within the lease");
+        assert_eq!(came[0].header("webhook-id"), came[1].header("webhook-id"));
+        let tries = setup.tries(endpoint).await;
+        let outcomes = tries.iter().map(|tried| tried.outcome.as_deref());
+        assert_eq!(outcomes.collect::<Vec<_>>(), [None, Some("delivered")]);
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_try_that_a_shutdown_cuts_short_does_not_count() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        receiver.script("/", [Reply::Hang]);
+        let (endpoint, _) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+        let running = setup.start(Settings { grace: millis(100), ..settings() });
+        setup.tell(1, EventType::CustomerCreated, Some(&running.handover)).await;
+        requests(&receiver, "/", 1).await;
+        running.stop().await;
+        let kept = setup.kept(endpoint).await;
+        assert_eq!((kept[0].status.as_str(), kept[0].attempts), ("pending", 0));
+        assert_eq!(setup.tries(endpoint).await[0].outcome.as_deref(), Some("interrupted"));
+
+        let next = setup.start(settings());
+        let kept = setup.all_are(endpoint, "delivered").await;
+        assert_eq!(kept[0].attempts, 1);
+        let numbers = setup.tries(endpoint).await.into_iter().map(|tried| tried.number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [1, 1]);
+        next.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_soft_shutdown_finishes_what_is_in_hand_and_takes_nothing_more() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        receiver.always("/", Reply::Slow(millis(300)));
+        let (endpoint, _) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+        let running = setup.start(Settings { per_endpoint: 2, ..settings() });
+        setup.tell(20, EventType::CustomerCreated, Some(&running.handover)).await;
+        requests(&receiver, "/", 2).await;
+        running.stop().await;
+        let kept = setup.kept(endpoint).await;
+        let delivered = kept.iter().filter(|message| message.status == "delivered").count();
+        assert_eq!((delivered, receiver.requests("/").len()), (2, 2));
+        let now = setup.clock.now();
+        let free = kept.iter().filter(|m| m.status == "pending" && m.attempts == 0);
+        assert_eq!(free.filter(|message| message.due_at <= now).count(), 18);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backlog_is_worked_off_as_slots_become_free() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        let (endpoint, _) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+        setup.tell(300, EventType::CustomerCreated, None).await;
+        // With a poll this slow, only free slots can pull the next ones in time.
+        let slow = Settings { per_endpoint: 8, poll: millis(10_000), ..settings() };
+        let running = setup.start(slow);
+        let kept = setup.all_are(endpoint, "delivered").await;
+        assert_eq!((kept.len(), receiver.requests("/").len()), (300, 300));
+        setup.tell(100, EventType::CustomerCreated, Some(&running.handover)).await;
+        eventually("the rest too", async || receiver.requests("/").len(), |n| *n == 400).await;
+        running.stop().await;
+    })
+    .await;
+}

@@ -1,0 +1,117 @@
+//! Stage 1 against real databases and a real broker: nothing is acknowledged before its commit, nothing is lost,
+//! and every broken connection is rebuilt.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use customer_sync::{
+    clock::Clock,
+    intake::Process,
+    model::{inbound::Raw, time::Timestamp},
+    pipeline::Disposition,
+    store::{self, Db, queue},
+};
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+mod embedded;
+mod rabbitmq;
+
+/// Stands where the pipeline stands: keeps what it is given and removes it from the queue in one transaction, and
+/// fails as long as it is told to.
+#[derive(Clone, Debug)]
+struct Kept {
+    db: Option<Db>,
+    away: Arc<AtomicBool>,
+    batches: Arc<Mutex<Vec<Vec<Raw>>>>,
+}
+
+impl Kept {
+    fn new(db: Option<Db>) -> Self {
+        Self { db, away: Arc::default(), batches: Arc::default() }
+    }
+
+    fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    fn raws(&self) -> Vec<Raw> {
+        self.batches.lock().unwrap().concat()
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.raws().iter().map(|raw| String::from_utf8_lossy(&raw.body).into_owned()).collect()
+    }
+}
+
+impl Process for Kept {
+    async fn process(&self, batch: &[Raw]) -> store::Result<Vec<Disposition>> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(store::Error::Grew);
+        }
+        if let Some(db) = &self.db {
+            let ids: Vec<_> = batch.iter().filter_map(|raw| raw.queue_id).collect();
+            let mut tx = db.begin().await?;
+            queue::remove(&mut tx, &ids).await?;
+            tx.commit().await?;
+        }
+        self.batches.lock().unwrap().push(batch.to_vec());
+        Ok(vec![Disposition::Applied; batch.len()])
+    }
+
+    fn now(&self) -> Timestamp {
+        Clock::system().now()
+    }
+}
+
+fn raw(body: impl Into<Vec<u8>>) -> Raw {
+    Raw {
+        source: "stripe".into(),
+        headers: [("stripe-signature", "t=1,v1=ab")].into_iter().collect(),
+        body: body.into().into(),
+        received_at: Timestamp::from_seconds(1_700_000_000),
+        queue_id: None,
+        dead: None,
+    }
+}
+
+/// Waits until a condition holds, at most twenty seconds.
+async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
+fn base_url() -> String {
+    std::env::var("DATABASE_URL_TEST").unwrap_or_else(|_| "postgres://root@127.0.0.1/test".into())
+}
+
+/// A database of each kind, empty and migrated; what holds it; its URL.
+async fn databases() -> Vec<(Db, Option<TempDir>, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}", folder.path().join("test.db").display());
+    let base = base_url();
+    let schema = format!("t_{}", Clock::system().new_id().simple());
+    let Db::Postgres(pool) = Db::open(&base, 1).await.unwrap() else { panic!("no Postgres URL") };
+    sqlx::query(sqlx::AssertSqlSafe(format!("create schema {schema}")))
+        .execute(&pool)
+        .await
+        .unwrap();
+    let shared = format!("{base}?options=-csearch_path%3D{schema}");
+    let mut all = Vec::new();
+    for (url, folder) in [(file, Some(folder)), (shared, None)] {
+        let db = Db::open(&url, 4).await.unwrap();
+        db.migrate().await.unwrap();
+        all.push((db, folder, url));
+    }
+    all
+}
