@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod architecture;
+mod history;
+mod pipeline;
 mod deliver;
 mod http;
 mod intake;
