@@ -16,6 +16,7 @@ pub mod config;
 pub mod daemon;
 pub mod deliver;
 pub mod handover;
+pub mod health;
 pub mod http;
 pub mod intake;
 pub mod keyring;

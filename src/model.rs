@@ -6,6 +6,7 @@ pub mod customer;
 pub mod event;
 pub mod id;
 pub mod inbound;
+pub mod key;
 pub mod message;
 pub mod metadata;
 pub mod money;

@@ -4,7 +4,7 @@ use crate::{
     clock::Clock,
     handover::Handover,
     keyring::Keyring,
-    model::inbound::Raw,
+    model::{id::InboundId, inbound::Raw},
     provider::Source,
     store::{self, Db},
 };
@@ -49,5 +49,15 @@ impl Pipeline {
     /// When the database fails: nothing was committed, and the whole batch is to be tried again.
     pub async fn process(&self, batch: &[Raw]) -> store::Result<Vec<Disposition>> {
         Ok(batch.iter().map(|_| Disposition::Applied).collect())
+    }
+
+    /// Takes a recorded event through the stages again; none where there is no such event.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replay(&self, id: InboundId) -> store::Result<Option<Disposition>> {
+        let mut tx = self.db.snapshot().await?;
+        let known = store::browse::inbound_event(&mut tx, None, id).await?;
+        Ok(known.map(|_| Disposition::Applied))
     }
 }

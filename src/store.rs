@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod keys;
 pub mod messages;
 pub mod queue;
+pub mod refusals;
 pub mod settings;
 pub mod sql;
 

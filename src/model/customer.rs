@@ -2,6 +2,7 @@
 
 use crate::model::{
     id::CustomerId,
+    is_live,
     metadata::Scalar,
     money::Currency,
     reference::Kind,
@@ -9,7 +10,7 @@ use crate::model::{
     time::{Timestamp, millis, millis_or_null},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 /// One of a customer's identities at a provider.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -185,4 +186,163 @@ pub struct Customer {
     /// When it last changed here.
     #[serde(serialize_with = "millis")]
     pub updated_at: Timestamp,
+}
+
+/// What a customer's own row says of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CustomerRow {
+    /// Ours.
+    pub id: CustomerId,
+    /// Where it belongs.
+    pub environment: Arc<str>,
+    /// Grows by one with every message about this customer.
+    pub version: i64,
+    /// Whether it is gone.
+    pub deleted: bool,
+    /// When we first heard of it.
+    pub created_at: Timestamp,
+    /// When it last changed here.
+    pub updated_at: Timestamp,
+}
+
+impl Customer {
+    /// The customer as it is shown, from its row, the person, its money and its subscriptions (semantics 7).
+    ///
+    /// Payments of unknown currency count, and add to no money. A currency without payments is not shown.
+    pub fn assemble(
+        row: CustomerRow,
+        person: Person,
+        spend: &Spend,
+        subscription: BestSubscription,
+    ) -> Self {
+        let mut all = Totals::default();
+        for totals in spend.values() {
+            all.add(totals);
+        }
+        let by_currency = || {
+            spend
+                .iter()
+                .filter(|(_, totals)| totals.payment_count > 0)
+                .filter_map(|(currency, totals)| Some(((*currency)?, totals)))
+        };
+        let primary = by_currency().min_by_key(|(currency, totals)| {
+            (Reverse(totals.successful_payment_count), Reverse(totals.payment_count), *currency)
+        });
+        let money = primary.map(|(_, totals)| totals.clone()).unwrap_or_default();
+        Self {
+            object: "customer",
+            id: row.id,
+            live: is_live(&row.environment),
+            environment: row.environment,
+            person,
+            total_spent: money.total_spent,
+            total_refunded: money.total_refunded,
+            total_disputed_lost: money.total_disputed_lost,
+            net_spent: money.net_spent(),
+            primary_currency: primary.map(|(currency, _)| currency),
+            spend: by_currency()
+                .map(|(currency, totals)| SpendLine::of(currency, totals))
+                .collect(),
+            payment_count: all.payment_count,
+            successful_payment_count: all.successful_payment_count,
+            failed_payment_count: all.failed_payment_count,
+            first_payment_at: all.first_payment_at,
+            last_payment_at: all.last_payment_at,
+            subscription_status: subscription,
+            version: row.version,
+            deleted: row.deleted,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+impl SpendLine {
+    fn of(currency: Currency, totals: &Totals) -> Self {
+        Self {
+            currency,
+            total_spent: totals.total_spent,
+            total_refunded: totals.total_refunded,
+            total_disputed_lost: totals.total_disputed_lost,
+            net_spent: totals.net_spent(),
+            payment_count: totals.payment_count,
+            successful_payment_count: totals.successful_payment_count,
+            failed_payment_count: totals.failed_payment_count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> Currency {
+        text.parse().expect("a currency")
+    }
+
+    fn totals(payments: i64, successful: i64, spent: i64) -> Totals {
+        let paid_at = (successful > 0).then(|| Timestamp::from_seconds(spent)).flatten();
+        Totals {
+            payment_count: payments,
+            successful_payment_count: successful,
+            total_spent: spent,
+            first_payment_at: paid_at,
+            last_payment_at: paid_at,
+            ..Totals::default()
+        }
+    }
+
+    fn customer(spend: &Spend) -> Customer {
+        let row = CustomerRow {
+            id: CustomerId(uuid::Uuid::from_u128(1)),
+            environment: "live".into(),
+            version: 3,
+            deleted: false,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+        };
+        Customer::assemble(row, Person::default(), spend, BestSubscription::None)
+    }
+
+    #[test]
+    fn the_primary_currency_has_most_successes_then_most_payments_then_the_first_code() {
+        let primary = |lines: &[(&str, i64, i64)]| {
+            let spend =
+                lines.iter().map(|(c, all, good)| (Some(code(c)), totals(*all, *good, 100)));
+            customer(&spend.collect()).primary_currency
+        };
+        assert_eq!(primary(&[("EUR", 9, 1), ("USD", 2, 2)]), Some(code("USD")));
+        assert_eq!(primary(&[("EUR", 2, 1), ("USD", 3, 1)]), Some(code("USD")));
+        assert_eq!(primary(&[("USD", 2, 1), ("EUR", 2, 1)]), Some(code("EUR")));
+        assert_eq!(primary(&[("USD", 1, 0)]), Some(code("USD")));
+        assert_eq!(primary(&[("USD", 0, 0)]), None);
+    }
+
+    #[test]
+    fn money_is_of_the_primary_currency_and_counts_are_of_all() {
+        let mut dollars = totals(3, 2, 5_000);
+        (dollars.total_refunded, dollars.total_disputed_lost) = (700, 300);
+        dollars.failed_payment_count = 1;
+        let spend = [
+            (Some(code("USD")), dollars),
+            (Some(code("EUR")), totals(1, 1, 90)),
+            (None, totals(2, 0, 0)),
+        ];
+        let customer = customer(&spend.into());
+        assert_eq!((customer.total_spent, customer.net_spent), (5_000, 4_000));
+        assert_eq!((customer.payment_count, customer.successful_payment_count), (6, 3));
+        assert_eq!(customer.failed_payment_count, 1);
+        assert_eq!(customer.first_payment_at, Timestamp::from_seconds(90));
+        assert_eq!(customer.last_payment_at, Timestamp::from_seconds(5_000));
+        let shown: Vec<_> = customer.spend.iter().map(|line| line.currency.to_string()).collect();
+        assert_eq!(shown, ["EUR", "USD"]);
+        assert!(customer.live);
+    }
+
+    #[test]
+    fn payments_of_unknown_currency_count_and_are_no_money() {
+        let customer = customer(&[(None, totals(2, 0, 0))].into());
+        assert_eq!((customer.payment_count, customer.total_spent), (2, 0));
+        assert_eq!((customer.primary_currency, customer.spend.len()), (None, 0));
+    }
 }

@@ -1,7 +1,20 @@
 //! A text that must not be shown.
 
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
+
+/// The official libraries take a secret without its padding and with idle bits set.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Shown as `[secret]` in `Debug`, and when serialized.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -17,6 +30,13 @@ impl Secret {
     /// The text itself: for computing and for showing once, never for logs.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The key of a Standard Webhooks secret: base64 after `whsec_` (Supabase writes `v1,whsec_`), the prefix and
+    /// the padding optional as in the official libraries; `None` where it is not base64.
+    pub fn standard_webhooks_key(&self) -> Option<Vec<u8>> {
+        let text = self.0.strip_prefix("v1,").unwrap_or(&self.0);
+        LENIENT.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()
     }
 }
 

@@ -16,6 +16,10 @@ const MAX: i64 = 253_402_300_799_999_999;
 impl Timestamp {
     /// The stamp of a state whose body says no time: below every state that has one (semantics 2).
     pub const UNKNOWN: Self = Self(MIN);
+    /// The earliest time there is.
+    pub const FIRST: Self = Self(MIN);
+    /// The latest time there is.
+    pub const LAST: Self = Self(MAX);
 
     /// From microseconds since the epoch; `None` outside the years 1 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {

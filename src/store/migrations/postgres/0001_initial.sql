@@ -31,6 +31,7 @@ create table inbound_events (
 create index inbound_events_source on inbound_events (source, provider_event_id);
 create index inbound_events_verdict on inbound_events (verdict, id);
 create index inbound_events_environment on inbound_events (environment, id);
+create index inbound_events_refused on inbound_events (environment, source, id) where refused;
 
 -- Which references, payments and subscriptions an inbound event speaks of: what a deletion must find.
 create table inbound_subjects (

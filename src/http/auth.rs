@@ -1,0 +1,132 @@
+//! Who asks: API keys, each of one environment and one scope.
+
+use super::{State, error::ApiError};
+use crate::{
+    model::{
+        id::KeyId,
+        key::{ApiKey, Scope},
+        time::Timestamp,
+    },
+    store::{self, keys},
+};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Somebody who may see an environment.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    /// The only environment there is for this caller.
+    pub(super) environment: Arc<str>,
+    /// What the caller may do.
+    pub(super) scope: Scope,
+}
+
+/// Somebody who may also delete, replay and see what came in.
+#[derive(Clone, Debug)]
+pub(super) struct Administrator(pub(super) Reader);
+
+impl FromRequestParts<Arc<State>> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        authenticate(state, &parts.headers, Scope::Read).await
+    }
+}
+
+impl FromRequestParts<Arc<State>> for Administrator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        authenticate(state, &parts.headers, Scope::Admin).await.map(Self)
+    }
+}
+
+/// The holder of a key, if the key is good for what is asked.
+pub(super) async fn authenticate(
+    state: &Arc<State>,
+    headers: &HeaderMap,
+    needed: Scope,
+) -> Result<Reader, ApiError> {
+    let unknown = || ApiError::unauthenticated("invalid_api_key", "the API key is not known here");
+    let presented = presented(headers)?;
+    if !is_shaped(presented) {
+        return Err(unknown());
+    }
+    let mut tx = state.snapshot().await?;
+    let key = keys::find(&mut tx, presented).await?.ok_or_else(unknown)?;
+    drop(tx);
+    note_use(state, &key);
+    if key.scope < needed {
+        let (has, needed) = (key.scope.as_str(), needed.as_str());
+        let message = format!("this needs a key of scope {needed}; this one has {has}");
+        return Err(ApiError::forbidden(message));
+    }
+    Ok(Reader { environment: key.environment.into(), scope: key.scope })
+}
+
+/// What the caller gives as its key: a Bearer token, else `X-API-Key`.
+fn presented(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let missing = || {
+        let message = "give an API key as `Authorization: Bearer …` or `X-API-Key: …`";
+        ApiError::unauthenticated("missing_api_key", message)
+    };
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let own = || headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(str::trim);
+    bearer.or_else(own).filter(|key| !key.is_empty()).ok_or_else(missing)
+}
+
+/// Whether it could be a key at all: the database need not be asked about anything else.
+fn is_shaped(key: &str) -> bool {
+    let random = key.strip_prefix("sk_live_").or_else(|| key.strip_prefix("sk_test_"));
+    random.is_some_and(|random| {
+        random.len() == 43
+            && random.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    })
+}
+
+/// When this process last wrote down the use of each key.
+#[derive(Debug, Default)]
+pub(super) struct Uses(Mutex<HashMap<KeyId, Timestamp>>);
+
+impl Uses {
+    /// Whether this use is to be written down; says so once a minute for a key.
+    fn is_due(&self, key: &ApiKey, now: Timestamp) -> bool {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = key.last_used_at.max(noted.get(&key.id).copied());
+        let due = keys::is_due(last, now);
+        if due {
+            noted.insert(key.id, now);
+        }
+        due
+    }
+}
+
+/// Writes the use of a key down, without anybody waiting for it.
+fn note_use(state: &Arc<State>, key: &ApiKey) {
+    let now = state.clock().now();
+    if !state.uses.is_due(key, now) {
+        return;
+    }
+    let (db, id) = (state.db().clone(), key.id);
+    state.shutdown.spawn(async move {
+        let touched: store::Result<()> = async {
+            let mut tx = db.begin().await?;
+            keys::touch(&mut tx, id, now).await?;
+            Ok(tx.commit().await?)
+        }
+        .await;
+        if let Err(error) = touched {
+            tracing::debug!(%error, key = %id, "the use of a key was not written down");
+        }
+    });
+}

@@ -1,0 +1,162 @@
+//! `/v1/customers`: reading.
+
+use super::{
+    State,
+    auth::Reader,
+    error::ApiError,
+    list::List,
+    query::{Query, invalid, unknown_cursor},
+};
+use crate::{
+    model::{
+        customer::Customer,
+        id::CustomerId,
+        payment::Payment,
+        reference::{Kind, Reference},
+        subscription::Subscription,
+    },
+    store::{
+        Tx,
+        browse::{self, CustomerFilter, Found, Position},
+    },
+};
+use axum::{
+    Json,
+    extract::{self, Path},
+};
+use std::sync::Arc;
+
+/// `GET /v1/customers`
+pub(super) async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+    caller: Reader,
+    mut query: Query,
+) -> Result<Json<List<Customer>>, ApiError> {
+    let page = query.page()?;
+    let external_id = query.text("external_id");
+    let email = query.text("email");
+    query.finish()?;
+    if let Some(text) = &external_id {
+        external(text)?;
+    }
+    let filter = CustomerFilter { external_id, email };
+    let mut tx = state.snapshot().await?;
+    let now = state.clock().now();
+    let slice = browse::customers(&mut tx, &caller.environment, &filter, page, now)
+        .await?
+        .ok_or_else(|| no_such_cursor(page.position))?;
+    Ok(Json(List::new(page, slice, |customer| customer.id)))
+}
+
+/// `GET /v1/customers/lookup`
+pub(super) async fn lookup(
+    extract::State(state): extract::State<Arc<State>>,
+    caller: Reader,
+    mut query: Query,
+) -> Result<Json<Customer>, ApiError> {
+    let names = (query.text("external_id"), query.text("provider"), query.text("provider_uid"));
+    query.finish()?;
+    let references = match names {
+        (Some(external_id), None, None) => vec![external(&external_id)?],
+        (None, Some(provider), Some(uid)) => [Kind::Auth, Kind::Payment]
+            .into_iter()
+            .map(|kind| Reference::new(kind, &provider, &uid))
+            .collect::<Result<_, _>>()
+            .map_err(|wrong| invalid("provider_uid", wrong))?,
+        (None, Some(_), None) => return Err(missing("provider_uid")),
+        (None, None, Some(_)) => return Err(missing("provider")),
+        (None, None, None) => return Err(missing("external_id")),
+        (Some(_), _, _) => {
+            let message = "external_id and provider exclude each other";
+            return Err(invalid("external_id", message));
+        }
+    };
+    let mut tx = state.snapshot().await?;
+    let keyring = &state.pipeline.keyring;
+    let now = state.clock().now();
+    let found = browse::lookup(&mut tx, &caller.environment, keyring, &references, now).await?;
+    here(found).map(Json)
+}
+
+/// `GET /v1/customers/{id}`
+pub(super) async fn one(
+    extract::State(state): extract::State<Arc<State>>,
+    caller: Reader,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Json<Customer>, ApiError> {
+    query.finish()?;
+    let id = id.parse().map_err(|_| unknown())?;
+    let mut tx = state.snapshot().await?;
+    let now = state.clock().now();
+    here(browse::customer(&mut tx, &caller.environment, id, now).await?).map(Json)
+}
+
+/// `GET /v1/customers/{id}/payments`
+pub(super) async fn payments(
+    extract::State(state): extract::State<Arc<State>>,
+    caller: Reader,
+    Path(id): Path<String>,
+    mut query: Query,
+) -> Result<Json<List<Payment>>, ApiError> {
+    let page = query.page()?;
+    query.finish()?;
+    let mut tx = state.snapshot().await?;
+    let customer = resolved(&mut tx, &caller, &id).await?;
+    let slice = browse::payments_of(&mut tx, &caller.environment, customer, page)
+        .await?
+        .ok_or_else(|| no_such_cursor(page.position))?;
+    Ok(Json(List::new(page, slice, |payment| payment.id)))
+}
+
+/// `GET /v1/customers/{id}/subscriptions`
+pub(super) async fn subscriptions(
+    extract::State(state): extract::State<Arc<State>>,
+    caller: Reader,
+    Path(id): Path<String>,
+    mut query: Query,
+) -> Result<Json<List<Subscription>>, ApiError> {
+    let page = query.page()?;
+    query.finish()?;
+    let mut tx = state.snapshot().await?;
+    let customer = resolved(&mut tx, &caller, &id).await?;
+    let now = state.clock().now();
+    let slice = browse::subscriptions_of(&mut tx, &caller.environment, customer, page, now)
+        .await?
+        .ok_or_else(|| no_such_cursor(page.position))?;
+    Ok(Json(List::new(page, slice, |subscription| subscription.id)))
+}
+
+async fn resolved(tx: &mut Tx, caller: &Reader, id: &str) -> Result<CustomerId, ApiError> {
+    let id = id.parse().map_err(|_| unknown())?;
+    here(browse::resolve(tx, &caller.environment, id).await?)
+}
+
+fn here<T>(found: Found<T>) -> Result<T, ApiError> {
+    match found {
+        Found::Here(found) => Ok(found),
+        Found::Deleted => Err(ApiError::not_found("customer_deleted", "this customer was deleted")),
+        Found::Nothing => Err(unknown()),
+    }
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("customer_not_found", "there is no such customer")
+}
+
+fn missing(param: &'static str) -> ApiError {
+    let message = "is missing: give external_id, or provider and provider_uid";
+    ApiError::param("missing_parameter", param, message)
+}
+
+fn external(subject: &str) -> Result<Reference, ApiError> {
+    Reference::new(Kind::External, "", subject).map_err(|wrong| invalid("external_id", wrong))
+}
+
+/// The error for a cursor that names nothing.
+pub(super) fn no_such_cursor<Id: Copy>(position: Position<Id>) -> ApiError {
+    match position {
+        Position::Before(_) => unknown_cursor("ending_before"),
+        Position::After(_) | Position::Offset(_) => unknown_cursor("starting_after"),
+    }
+}

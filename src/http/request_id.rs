@@ -1,0 +1,90 @@
+//! What surrounds every request: its id, the shape of its errors, its line in the log and its metric.
+
+use super::{State, error::ApiError};
+use crate::clock::Clock;
+use axum::{
+    extract::{self, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt as _;
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+const NAME: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id that a request is known by, in the answer and in the log.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) Arc<str>);
+
+impl RequestId {
+    /// The caller's, where it can be used: 1 to 128 letters, digits, and `-_.:`. Else a new one.
+    fn of(headers: &HeaderMap, clock: &Clock) -> Self {
+        let given = headers.get(NAME).and_then(|value| value.to_str().ok());
+        let usable = given.filter(|text| {
+            (1..=128).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+        });
+        match usable {
+            Some(text) => Self(text.into()),
+            None => Self(format!("req_{}", clock.new_id().simple()).into()),
+        }
+    }
+}
+
+/// Surrounds a request.
+pub(super) async fn envelope(
+    extract::State(state): extract::State<Arc<State>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let id = RequestId::of(request.headers(), state.clock());
+    request.extensions_mut().insert(id.clone());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let began = state.clock().now();
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response =
+        dressed(answer.unwrap_or_else(|_| ApiError::internal().into_response()), &id.0);
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(NAME, value);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let micros = state.clock().now().micros().saturating_sub(began.micros()).max(0);
+    let status = response.status().as_u16();
+    metrics::counter!("customer_sync_http_requests_total",
+        "method" => method.as_str().to_owned(), "status" => status.to_string())
+    .increment(1);
+    metrics::histogram!("customer_sync_http_request_seconds")
+        .record(std::time::Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
+    tracing::debug!(request_id = %id.0, %method, path, status, duration_us = micros, "answered a request");
+    response
+}
+
+/// Gives an error its body, whether it is ours or the framework's.
+fn dressed(mut response: Response, id: &str) -> Response {
+    let ours = response.extensions_mut().remove::<ApiError>();
+    let status = response.status();
+    let error = match ours {
+        Some(error) => error,
+        None if (status.is_client_error() || status.is_server_error()) && !is_json(&response) => {
+            ApiError::of_status(status)
+        }
+        None => return response,
+    };
+    let mut rendered = error.render(id);
+    // What the framework says beside its text, such as `Allow`.
+    for (name, value) in response.headers() {
+        if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+            rendered.headers_mut().entry(name).or_insert(value.clone());
+        }
+    }
+    rendered
+}
+
+fn is_json(response: &Response) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}

@@ -1,0 +1,186 @@
+//! The whole daemon as users run it: the built program, a configuration file, real signals.
+//!
+//! Nothing is read from its log: it is ready when `/readyz` says so, and where it listens was chosen before.
+
+use crate::support::{
+    services::{TestBroker, TestDatabase},
+    wait::within,
+};
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// How long a start may take with nothing to migrate: 150 ms by itself, and all the tests of a busy machine beside it.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a soft shutdown may take: `shutdown.grace` and some.
+const STOPS_WITHIN: Duration = Duration::from_secs(45);
+
+/// The surroundings that daemons and commands of one test share: a database, maybe a broker, a data
+/// directory, a configuration file.
+#[derive(Debug)]
+pub(crate) struct World {
+    folder: TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl World {
+    /// A world on a database, with the embedded queue. `config` is the configuration file's text: what
+    /// differs from the defaults, but for the database, the broker, the data directory and the port.
+    pub(crate) fn new(database: &TestDatabase, config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("config.toml"), config).expect("the file is written");
+        let data = folder.path().join("data").display().to_string();
+        let environment = vec![
+            ("DATABASE_URL", database.url.clone()),
+            ("CUSTOMER_SYNC__DATA__DIRECTORY", data),
+            ("CUSTOMER_SYNC_CONFIG", folder.path().join("config.toml").display().to_string()),
+        ];
+        Self { folder, environment }
+    }
+
+    /// The same on RabbitMQ.
+    #[must_use]
+    pub(crate) fn with_broker(mut self, broker: &TestBroker) -> Self {
+        self.environment.extend([
+            ("AMQP_URL", broker.url.clone()),
+            ("CUSTOMER_SYNC__AMQP__EXCHANGE", broker.exchange.clone()),
+            ("CUSTOMER_SYNC__AMQP__QUEUE", broker.queue.clone()),
+            ("CUSTOMER_SYNC__AMQP__DEAD", broker.dead.clone()),
+        ]);
+        self
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        let run = tokio::task::spawn_blocking(move || command.output());
+        run.await.expect("it is waited for").expect("the program runs")
+    }
+
+    /// Starts a daemon and waits until it is ready.
+    pub(crate) async fn start(&self) -> Daemon {
+        let mut daemon = self.launch();
+        let limit = STARTS_WITHIN;
+        within(
+            limit,
+            "the daemon is ready",
+            async || daemon.readiness().await,
+            |s| *s == Some(200),
+        )
+        .await;
+        daemon
+    }
+
+    /// Starts a daemon and does not wait.
+    pub(crate) fn launch(&self) -> Daemon {
+        let address = free_address();
+        let log = self.folder.path().join(format!("daemon-{}.log", address.port()));
+        let file = File::create(&log).expect("the log is made");
+        let process = self
+            .command(&["run"])
+            .env("HTTP_LISTEN", address.to_string())
+            .stdout(file.try_clone().expect("a second handle"))
+            .stderr(file)
+            .spawn()
+            .expect("the program starts");
+        Daemon { address, process, log }
+    }
+
+    /// The program with this world's settings alone: nothing of the caller's environment.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_customer-sync"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// A running daemon. Killed when dropped; if the test has failed, its log is shown.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    /// Where its HTTP server listens.
+    pub(crate) address: SocketAddr,
+    process: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The status of `/readyz`, none while nobody answers. Fails if the daemon has ended.
+    pub(crate) async fn readiness(&mut self) -> Option<u16> {
+        if let Some(status) = self.process.try_wait().expect("the process can be asked") {
+            panic!("the daemon has ended: {status}");
+        }
+        status_of(self.address, "/readyz").await
+    }
+
+    /// Ends it as a crash would: nothing is finished.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
+    /// Asks it to finish what it has in hand, and waits for its end.
+    pub(crate) async fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Sends it a signal: `TERM`, `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "the daemon takes SIG{name}");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let ended = async || self.process.try_wait().expect("the process can be asked");
+        within(STOPS_WITHIN, "the daemon ends", ended, Option::is_some).await.expect("it ended")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            eprintln!("the log of the daemon at {}:\n{log}", self.address);
+        }
+    }
+}
+
+/// An address that nobody listens on. Somebody may take it before the daemon does; then the daemon ends
+/// at once and the test says so.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it has an address")
+}
+
+/// The status that a GET is answered with, none where nobody answers.
+async fn status_of(address: SocketAddr, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
