@@ -2,10 +2,10 @@
 
 use crate::{
     clock::Clock,
-    config::{self, Config},
+    config::{Config, Error as ConfigError},
     daemon,
     keyring::Keyring,
-    model::id::Malformed,
+    model::time::Timestamp,
     pipeline::Pipeline,
     store::{self, Db, settings},
     telemetry,
@@ -17,8 +17,7 @@ use std::{
     sync::Arc,
 };
 
-#[path = "cli/config.rs"]
-mod config_command;
+mod config;
 mod customer;
 mod demo;
 mod doctor;
@@ -31,6 +30,7 @@ mod output;
 mod run;
 mod send;
 mod simulate;
+mod via;
 
 /// One true record per customer, from the webhooks of payment and auth providers
 #[derive(Debug, Parser)]
@@ -61,7 +61,7 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Check or show the settings
     #[command(subcommand)]
-    Config(config_command::ConfigCommand),
+    Config(config::ConfigCommand),
     /// Webhook endpoints
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
@@ -96,12 +96,6 @@ impl Ending {
 #[error("{0}")]
 struct Usage(String);
 
-impl From<Malformed> for Usage {
-    fn from(error: Malformed) -> Self {
-        Self(error.to_string())
-    }
-}
-
 /// Failed.
 const FAILED: u8 = 1;
 /// Called wrongly; what clap exits with too.
@@ -130,7 +124,7 @@ pub fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     let is_url = |cause: &store::Error| matches!(cause, store::Error::Url(_));
     if error.chain().any(|cause| {
-        cause.is::<config::Error>()
+        cause.is::<ConfigError>()
             || cause.is::<daemon::KeyMismatch>()
             || cause.downcast_ref().is_some_and(is_url)
     }) {
@@ -166,6 +160,19 @@ async fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Event(command) => command.run(&context).await,
         Command::Key(command) => command.run(&context).await,
     }
+}
+
+/// For `value_parser`: an RFC 3339 time.
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse(text).ok_or("expected an RFC 3339 time such as 2026-01-31T12:00:00Z")
+}
+
+/// For `value_parser`: `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    text.split_once('=')
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("expected NAME=VALUE")
 }
 
 /// What operator commands work with.

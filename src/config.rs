@@ -23,6 +23,8 @@ mod units;
 mod validate;
 
 pub use key::Key;
+pub(crate) use show::without_password;
+pub use validate::is_environment;
 
 /// The built-in defaults.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -32,7 +34,7 @@ const FILE_VARIABLE: &str = "CUSTOMER_SYNC_CONFIG";
 
 /// A setting cannot be used: which, why, and where it was set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {reason} (from: {origin})")]
+#[error("{key}: {reason} (set by: {origin})")]
 pub struct Error {
     /// The dotted key.
     pub key: String,
@@ -101,8 +103,8 @@ pub struct Database {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Amqp {
-    /// Empty: the embedded queue.
-    pub url: String,
+    /// Empty: the embedded queue. See [`Config::amqp_url`].
+    url: Secret,
     /// Whether to declare what is missing.
     pub declare: bool,
     /// What is published to.
@@ -136,9 +138,6 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Whether /metrics needs no key.
     pub metrics_public: bool,
-    /// In bytes.
-    #[serde(deserialize_with = "units::size")]
-    pub body_limit: usize,
 }
 
 /// `[ingest]`
@@ -281,6 +280,11 @@ impl Config {
         }
     }
 
+    /// The broker's URL, where one is set. It holds a password.
+    pub fn amqp_url(&self) -> Option<Secret> {
+        Some(self.amqp.url.clone()).filter(|url| !url.expose().is_empty())
+    }
+
     /// The address of the second ingress, where one is set.
     pub fn ingest_listen(&self) -> Option<SocketAddr> {
         self.ingest.listen.parse().ok()
@@ -291,14 +295,14 @@ impl Config {
         sources::build(self)
     }
 
-    /// The declared endpoints.
-    pub fn endpoints(&self) -> &[endpoints::Entry] {
-        &self.endpoints
+    /// What set a key.
+    pub fn origin_of(&self, key: &str) -> String {
+        origin(&self.origins, key)
     }
 
     /// An error about a key of this configuration, with what set it.
     pub(crate) fn refuse(&self, key: &str, reason: impl Into<String>) -> Error {
-        Error { key: key.into(), reason: reason.into(), origin: origin(&self.origins, key) }
+        Error { key: key.into(), reason: reason.into(), origin: self.origin_of(key) }
     }
 }
 

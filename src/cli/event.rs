@@ -7,7 +7,7 @@ use super::{
 use crate::{
     model::{
         id::InboundId,
-        inbound::{Raw, Verdict},
+        inbound::Verdict,
         time::Timestamp,
     },
     pipeline::Disposition,
@@ -152,23 +152,13 @@ async fn replay(context: &Context, id: InboundId, output: Output) -> anyhow::Res
     if event.refused {
         anyhow::bail!("{id} is a sample of a refused request, cut short: its sender repeats it");
     }
-    let (headers, body) = browse::inbound_body(&mut tx, id).await?.unwrap_or_default();
     drop(tx);
-    let raw = Raw {
-        source: event.source.as_str().into(),
-        headers,
-        body: body.into(),
-        received_at: Some(event.received_at),
-        queue_id: None,
-        dead: None,
-    };
-    let became = context.pipeline(&db).await?.process(&[raw]).await?;
-    let (verdict, reason) = match became.into_iter().next() {
+    let (verdict, reason) = match context.pipeline(&db).await?.replay(id).await? {
         Some(Disposition::Applied) => (Verdict::Applied, None),
         Some(Disposition::Duplicate) => (Verdict::Duplicate, None),
         Some(Disposition::Ignored(why)) => (Verdict::Ignored, Some(why)),
         Some(Disposition::Rejected(why)) => (Verdict::Rejected, Some(why)),
-        None => anyhow::bail!("nothing became of {id}"),
+        None => anyhow::bail!("{id} cannot be replayed: it was applied, or nothing is left of it"),
     };
     let shown = json!({"id": id, "verdict": verdict, "reason": reason});
     output.thing(&shown, |_| match &reason {

@@ -20,20 +20,26 @@ impl Output {
         if self.json { json(thing) } else { line(text(thing)) }
     }
 
-    /// Prints a list: as a JSON array, or as a table with one row each.
+    /// Prints a list: as the API answers with lists, or as a table with one row each.
     pub(crate) fn list<T: Serialize, const N: usize>(
         self,
         items: &[T],
+        has_more: bool,
         heads: [&str; N],
         row: impl Fn(&T) -> [String; N],
     ) {
         if self.json {
-            return json(&items);
+            return json(
+                &serde_json::json!({"object": "list", "data": items, "has_more": has_more}),
+            );
         }
         if items.is_empty() {
             return line("nothing");
         }
         line(table(heads, items.iter().map(row).collect()));
+        if has_more {
+            line("… and more");
+        }
     }
 }
 

@@ -25,34 +25,42 @@ impl Config {
     /// The key that is set, else that of the file `secrets.key` in the data directory, which is made where it is
     /// missing (mode 0600).
     pub fn key(&self) -> Result<Key, Error> {
-        let given = self.secrets.key.expose();
-        if !given.is_empty() {
-            return Ok(Key { keyring: Keyring::new(given), made: None });
+        if let Some(keyring) = self.existing_key()? {
+            return Ok(Key { keyring, made: None });
         }
         let path = self.key_file();
-        let refuse = |what: &str, error: &std::io::Error| {
-            self.refuse("secrets.key", format!("{} cannot be {what}: {error}", path.display()))
-        };
-        let made = match read(&path) {
-            Ok(Some(text)) => return self.checked(&text, None),
-            Ok(None) => make(&path).map_err(|error| refuse("made", &error))?,
-            Err(error) => return Err(refuse("read", &error)),
-        };
-        let text = read(&path).map_err(|error| refuse("read", &error))?.unwrap_or_default();
-        self.checked(&text, made.then_some(path))
+        let made = make(&path).map_err(|error| {
+            self.refuse("secrets.key", format!("{} cannot be made: {error}", path.display()))
+        })?;
+        let keyring = self.existing_key()?.ok_or_else(|| {
+            self.refuse("secrets.key", format!("{} went away again", path.display()))
+        })?;
+        Ok(Key { keyring, made: made.then_some(path) })
+    }
+
+    /// The same, but none is made.
+    pub fn existing_key(&self) -> Result<Option<Keyring>, Error> {
+        let given = self.secrets.key.expose();
+        if !given.is_empty() {
+            return Ok(Some(Keyring::new(given)));
+        }
+        let path = self.key_file();
+        match read(&path) {
+            Ok(Some(text)) if text.len() >= SHORTEST => Ok(Some(Keyring::new(&text))),
+            Ok(None) => Ok(None),
+            Ok(Some(_)) => {
+                Err(self.refuse("secrets.key", format!("{} holds no key", path.display())))
+            }
+            Err(error) => {
+                let reason = format!("{} cannot be read: {error}", path.display());
+                Err(self.refuse("secrets.key", reason))
+            }
+        }
     }
 
     /// Where the key is kept when it is not set.
     pub fn key_file(&self) -> PathBuf {
         self.data.directory.join("secrets.key")
-    }
-
-    fn checked(&self, text: &str, made: Option<PathBuf>) -> Result<Key, Error> {
-        if text.len() < SHORTEST {
-            let reason = format!("{} holds no key", self.key_file().display());
-            return Err(self.refuse("secrets.key", reason));
-        }
-        Ok(Key { keyring: Keyring::new(text), made })
     }
 
     pub(super) fn check_key(&self) -> Result<(), Error> {

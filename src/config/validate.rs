@@ -31,7 +31,7 @@ impl Config {
         if !(database.is_empty() || database.starts_with("sqlite:") || postgres) {
             return Err(self.refuse("database.url", "expected sqlite://PATH or postgres://…"));
         }
-        let broker = self.amqp.url.as_str();
+        let broker = self.amqp.url.expose();
         if !broker.is_empty() && !matches!(scheme(broker).as_deref(), Some("amqp" | "amqps")) {
             return Err(self.refuse("amqp.url", "expected amqp://… or amqps://…, or nothing"));
         }
@@ -43,12 +43,11 @@ impl Config {
     }
 
     fn check_numbers(&self) -> Result<(), Error> {
-        let at_least_one: [(&str, bool); 7] = [
+        let at_least_one: [(&str, bool); 6] = [
             ("database.connections", self.database.connections > 0),
             ("amqp.prefetch", self.amqp.prefetch > 0),
             ("intake.batch_events", self.intake.batch_events > 0),
             ("intake.batch_bytes", self.intake.batch_bytes > 0),
-            ("http.body_limit", self.http.body_limit > 0),
             ("webhooks.concurrency_per_endpoint", self.webhooks.concurrency_per_endpoint > 0),
             ("webhooks.concurrency", self.webhooks.concurrency > 0),
         ];
@@ -115,7 +114,7 @@ pub(super) fn check_schedule(waits: &[Duration]) -> Result<(), &'static str> {
 pub(super) const ENVIRONMENT_NAME: &str = "a name of at most 64 characters a-z, 0-9, `_` and `-` is expected, beginning with a letter or digit";
 
 /// Whether a text can name an environment.
-pub(crate) fn is_environment(name: &str) -> bool {
+pub fn is_environment(name: &str) -> bool {
     is_name(name, "_-")
 }
 
