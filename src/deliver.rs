@@ -1,3 +1,434 @@
-//! Stub.
+//! Stage 6: sends messages to their endpoints and records what came of it.
+//!
+//! Work comes from two sides: handed over by the pipeline as it commits, already leased; and claimed from the
+//! database, which serves retries, restarts and other processes. Whatever is in hand holds a slot until its
+//! result is recorded: that bounds everything here. No try happens inside a transaction, and none holds up
+//! another.
 
+use crate::{
+    clock::Clock,
+    handover::{Handover, LEASE, Slot, Slots},
+    keyring::Keyring,
+    model::{endpoint::Destination, id::EndpointId, message::Leased, time::Timestamp},
+    shutdown::Shutdown,
+    store::{self, Db},
+};
+use chrono::TimeDelta;
+use ipnet::IpNet;
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use attempt::Finished;
+use claim::{Claim, Destinations};
+use client::Client;
+use guard::Guard;
+use health::Health;
+use record::Recorded;
+use schedule::Schedule;
+
+mod attempt;
+mod claim;
+pub mod client;
+pub mod guard;
+mod health;
+mod record;
+pub mod schedule;
 pub mod signature;
+pub mod spec;
+
+/// How deliveries are made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a process may work on a message before another takes it.
+    pub lease: Duration,
+    /// How long one try may take: connection, TLS, headers and body together. At most three quarters of
+    /// the lease count.
+    pub timeout: Duration,
+    /// When a failed message is tried again.
+    pub schedule: Schedule,
+    /// How many deliveries one endpoint may have in hand.
+    pub per_endpoint: usize,
+    /// How many deliveries the process may have in hand.
+    pub total: usize,
+    /// Which addresses are sent to.
+    pub guard: Guard,
+    /// How many bytes of an answer's body are read and kept.
+    pub response_cap: usize,
+    /// How often the database is asked for due messages while nothing else tells of them, and how long the
+    /// endpoints are remembered.
+    pub poll: Duration,
+    /// How long a soft shutdown waits for tries in hand before it cuts them short.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: LEASE,
+            timeout: Duration::from_secs(15),
+            schedule: Schedule::default(),
+            per_endpoint: 32,
+            total: 512,
+            guard: Guard::default(),
+            response_cap: 16 * 1024,
+            poll: Duration::from_secs(1),
+            grace: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Settings {
+    /// The same with other rules for addresses.
+    #[must_use]
+    pub fn guarded_by(self, allow_http: bool, allow_networks: Vec<IpNet>) -> Self {
+        Self { guard: Guard { allow_http, allow_networks }, ..self }
+    }
+}
+
+/// Deliveries cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing to send with.
+    #[error(transparent)]
+    Client(#[from] client::Unusable),
+    /// A bug of ours.
+    #[error("a task of the deliveries panicked")]
+    Panicked(#[from] JoinError),
+}
+
+/// What every task of the deliveries needs.
+#[derive(Debug)]
+struct Shared {
+    db: Db,
+    keyring: Keyring,
+    clock: Clock,
+    settings: Settings,
+    client: Client,
+    slots: Slots,
+}
+
+/// A task that has ended.
+#[derive(Debug)]
+enum Done {
+    Tried(Finished),
+    Recorded(Recorded),
+    Claimed(store::Result<Claim>),
+}
+
+/// What a step saw to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A message came from the pipeline.
+    HandedOver,
+    /// A message found no slot and waits in the database.
+    Refused,
+    /// A try is over.
+    Tried,
+    /// So many results are recorded.
+    Recorded(usize),
+    /// So many messages were claimed.
+    Claimed(usize),
+    /// Only time passed.
+    Waited,
+}
+
+/// How soon to look again for what is known to come into the database.
+const SOON: Duration = Duration::from_millis(25);
+
+/// How long after a message found no slot its transaction may still be under way.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+
+/// How many results are recorded in one transaction.
+const BATCH: usize = 500;
+
+/// The role that delivers.
+#[derive(Debug)]
+pub struct Deliverer {
+    shared: Arc<Shared>,
+    handover: mpsc::Receiver<(Leased, Slot)>,
+    /// Everything that takes time. Dropped with the deliverer, and then what it held comes again.
+    tasks: JoinSet<Done>,
+    /// Cuts tries short.
+    cut: CancellationToken,
+    destinations: Option<Arc<Destinations>>,
+    /// The database's time, and when it was that.
+    database_time: Option<(Timestamp, Instant)>,
+    /// Handed over to an endpoint that is not known yet.
+    unknown: Vec<(Leased, Slot)>,
+    finished: Vec<Finished>,
+    backlog: HashSet<EndpointId>,
+    full: bool,
+    claims: Health,
+    records: Health,
+    claim_at: Instant,
+    look_often_until: Instant,
+    claiming: bool,
+    recording: bool,
+    closing: bool,
+}
+
+impl Deliverer {
+    /// The role, and the pipeline's end of the hand-over.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(
+        db: Db,
+        keyring: Keyring,
+        clock: Clock,
+        settings: Settings,
+    ) -> Result<(Self, Handover), Error> {
+        let slots = Slots::new(settings.per_endpoint.max(1), settings.total.max(1));
+        let (handover, receiver) = Handover::new(slots.clone());
+        let handover = handover.leasing_for(settings.lease);
+        let client =
+            Client::new(settings.guard.clone(), settings.response_cap, settings.per_endpoint)?;
+        let now = Instant::now();
+        let this = Self {
+            shared: Arc::new(Shared { db, keyring, clock, settings, client, slots }),
+            handover: receiver,
+            tasks: JoinSet::new(),
+            cut: CancellationToken::new(),
+            destinations: None,
+            database_time: None,
+            unknown: Vec::new(),
+            finished: Vec::new(),
+            backlog: HashSet::new(),
+            full: false,
+            claims: Health::new("claim"),
+            records: Health::new("record"),
+            claim_at: now,
+            look_often_until: now,
+            claiming: false,
+            recording: false,
+            closing: false,
+        };
+        Ok((this, handover))
+    }
+
+    /// Delivers until a shutdown is asked for; then finishes the tries in hand and records them.
+    ///
+    /// # Errors
+    /// When a task panicked: a bug of ours.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                step = self.step() => step?,
+            };
+        }
+        self.close().await
+    }
+
+    /// Waits for the next thing to happen and sees to it, and to whatever else has happened. Loses nothing
+    /// when it is dropped while it waits.
+    ///
+    /// # Errors
+    /// When a task panicked: a bug of ours.
+    pub async fn step(&mut self) -> Result<Step, Error> {
+        self.begin();
+        let wake_at = self.wake_at();
+        let step = tokio::select! {
+            Some(done) = self.tasks.join_next() => self.see_to(done?),
+            Some((leased, slot)) = self.handover.recv() => self.take_over(leased, slot),
+            () = self.shared.slots.refused(), if !self.closing => self.look_often(),
+            () = tokio::time::sleep_until(wake_at) => Step::Waited,
+        };
+        while let Some(done) = self.tasks.try_join_next() {
+            self.see_to(done?);
+        }
+        while let Ok((leased, slot)) = self.handover.try_recv() {
+            self.take_over(leased, slot);
+        }
+        let in_hand = u32::try_from(self.shared.slots.in_hand()).unwrap_or(u32::MAX);
+        metrics::gauge!("customer_sync_deliveries_in_hand").set(in_hand);
+        Ok(step)
+    }
+
+    /// Stops taking messages, finishes those in hand or after the grace cuts them short, records them.
+    async fn close(mut self) -> Result<(), Error> {
+        self.closing = true;
+        self.handover.close();
+        for (leased, slot) in std::mem::take(&mut self.unknown) {
+            self.put_back(&leased, slot, "a shutdown came before it was sent");
+        }
+        let cut_at = Instant::now() + self.shared.settings.grace;
+        while !self.tasks.is_empty() || !self.finished.is_empty() || !self.handover.is_empty() {
+            tokio::select! {
+                step = self.step() => { step?; }
+                () = tokio::time::sleep_until(cut_at), if !self.cut.is_cancelled() => self.cut.cancel(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins what is due to be asked of the database: at most one claim and one recording at a time.
+    fn begin(&mut self) {
+        let now = Instant::now();
+        if self.record_at().is_some_and(|at| at <= now) {
+            self.recording = true;
+            let batch = self.finished.drain(..self.finished.len().min(BATCH)).collect();
+            let recording = record::record(self.shared.clone(), batch);
+            self.tasks.spawn(async move { Done::Recorded(recording.await) });
+        }
+        if self.look_at().is_some_and(|at| at <= now) {
+            self.claiming = true;
+            let known = self.destinations.clone().filter(|_| self.unknown.is_empty());
+            let claiming = claim::claim(self.shared.clone(), known);
+            self.tasks.spawn(async move { Done::Claimed(claiming.await) });
+        }
+    }
+
+    /// When results can be recorded, if there are any and none are being recorded.
+    fn record_at(&self) -> Option<Instant> {
+        (!self.recording && !self.finished.is_empty()).then_some(self.records.ready_at())
+    }
+
+    /// When to look for due messages, unless that is under way.
+    fn look_at(&self) -> Option<Instant> {
+        let at = self.claim_at.max(self.claims.ready_at());
+        (!self.claiming && !self.closing).then_some(at)
+    }
+
+    /// When [`Deliverer::begin`] has something to do, if nothing happens before.
+    fn wake_at(&self) -> Instant {
+        let idle = Instant::now() + self.shared.settings.poll;
+        self.record_at().into_iter().chain(self.look_at()).min().unwrap_or(idle)
+    }
+
+    fn see_to(&mut self, done: Done) -> Step {
+        match done {
+            Done::Tried(finished) => {
+                self.finished.push(finished);
+                Step::Tried
+            }
+            Done::Recorded(recorded) => self.recorded(recorded),
+            Done::Claimed(claimed) => self.claimed(claimed),
+        }
+    }
+
+    fn recorded(&mut self, recorded: Recorded) -> Step {
+        self.recording = false;
+        match &recorded.error {
+            Some(error) => self.records.failed(error),
+            None => self.records.succeeded(),
+        }
+        self.finished.extend(recorded.kept);
+        if !recorded.gone.is_empty() {
+            // Nothing more goes there: what is handed over meanwhile waits for the next look.
+            self.destinations = self.destinations.take().map(|known| {
+                let mut known = Destinations::clone(&known);
+                known.by_id.retain(|endpoint, _| !recorded.gone.contains(endpoint));
+                Arc::new(known)
+            });
+        }
+        if self.full || recorded.freed.iter().any(|endpoint| self.backlog.contains(endpoint)) {
+            self.claim_at = Instant::now();
+        }
+        Step::Recorded(recorded.freed.len())
+    }
+
+    fn claimed(&mut self, claimed: store::Result<Claim>) -> Step {
+        self.claiming = false;
+        let claim = match claimed {
+            Ok(claim) => claim,
+            Err(error) => {
+                self.claims.failed(&error);
+                return Step::Claimed(0);
+            }
+        };
+        self.claims.succeeded();
+        self.plan_next_look(&claim);
+        self.destinations = Some(claim.destinations);
+        self.database_time = Some(claim.now);
+        self.backlog = claim.backlog;
+        self.full = claim.full;
+        for (leased, slot) in std::mem::take(&mut self.unknown) {
+            match self.destination(leased.endpoint_id) {
+                Some(destination) => self.start(destination, leased, slot),
+                None => self.put_back(&leased, slot, "its endpoint takes no messages now"),
+            }
+        }
+        let count = claim.messages.len();
+        for (leased, slot) in claim.messages {
+            match self.destination(leased.endpoint_id) {
+                Some(destination) if !self.closing => self.start(destination, leased, slot),
+                _ => self.put_back(&leased, slot, "a shutdown came before it was sent"),
+            }
+        }
+        Step::Claimed(count)
+    }
+
+    fn plan_next_look(&mut self, claim: &Claim) {
+        let now = Instant::now();
+        let poll = self.shared.settings.poll;
+        let more = claim.backlog.iter().any(|endpoint| self.shared.slots.free(*endpoint) > 0);
+        let pause = if more && !claim.messages.is_empty() {
+            Duration::ZERO
+        } else if now < self.look_often_until || more {
+            SOON
+        } else {
+            claim.next.unwrap_or(poll).clamp(SOON.min(poll), poll)
+        };
+        self.claim_at = now + pause;
+    }
+
+    fn look_often(&mut self) -> Step {
+        let now = Instant::now();
+        self.look_often_until = now + UNDER_WAY;
+        self.claim_at = self.claim_at.min(now + SOON);
+        Step::Refused
+    }
+
+    fn take_over(&mut self, leased: Leased, slot: Slot) -> Step {
+        if self.closing {
+            self.put_back(&leased, slot, "a shutdown came before it was sent");
+        } else if let Some(destination) = self.destination(leased.endpoint_id) {
+            self.start(destination, leased, slot);
+        } else {
+            self.unknown.push((leased, slot));
+            self.claim_at = Instant::now();
+        }
+        Step::HandedOver
+    }
+
+    fn destination(&self, endpoint: EndpointId) -> Option<Arc<Destination>> {
+        self.destinations.as_ref()?.by_id.get(&endpoint).cloned()
+    }
+
+    /// Starts a try, if its lease lasts long enough for it.
+    fn start(&mut self, destination: Arc<Destination>, leased: Leased, slot: Slot) {
+        let settings = &self.shared.settings;
+        let wanted = destination.endpoint.spec.settings.timeout().unwrap_or(settings.timeout);
+        let deadline = wanted.min(settings.lease * 3 / 4);
+        let needed = TimeDelta::from_std(deadline).unwrap_or(TimeDelta::MAX);
+        if self.database_now().plus(needed) > leased.leased_until {
+            self.put_back(&leased, slot, "its lease had all but run out before it could be sent");
+            return;
+        }
+        let (shared, cut) = (self.shared.clone(), self.cut.clone());
+        let attempt = attempt::attempt(shared, destination, (leased, slot), deadline, cut);
+        self.tasks.spawn(async move { Done::Tried(attempt.await) });
+    }
+
+    /// Gives a message back unsent.
+    fn put_back(&mut self, leased: &Leased, slot: Slot, why: &str) {
+        self.finished.push(Finished::interrupted(leased, slot, why));
+    }
+
+    /// The time that leases compare with: processes' clocks differ, and the database's is asked seldom.
+    fn database_now(&self) -> Timestamp {
+        match self.database_time {
+            Some((time, at)) if self.shared.db.is_shared() => {
+                time.plus(TimeDelta::from_std(at.elapsed()).unwrap_or(TimeDelta::MAX))
+            }
+            _ => self.shared.clock.now(),
+        }
+    }
+}

@@ -2,26 +2,39 @@
 //! slots that bound how many deliveries each endpoint has in hand.
 
 use crate::model::{id::EndpointId, message::Leased};
+use std::time::Duration;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// The pipeline's end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handover {
     slots: Slots,
+    lease: Duration,
     sender: mpsc::Sender<(Leased, Slot)>,
 }
 
+/// How long a lease lasts unless settings say otherwise.
+pub const LEASE: Duration = Duration::from_mins(1);
+
 /// How many deliveries are in hand, per endpoint and in all.
+///
+/// An endpoint begins with a few slots and has twice as many after each answer, half as many after each
+/// silence: those that do not answer hold their slots for the whole timeout, and must not hold all of them.
 #[derive(Clone, Debug)]
 pub struct Slots {
     per_endpoint: usize,
     total: usize,
     taken: Arc<Mutex<HashMap<EndpointId, usize>>>,
+    allowed: Arc<Mutex<HashMap<EndpointId, usize>>>,
+    refused: Arc<Notify>,
 }
+
+/// How many slots an endpoint has that was never heard of.
+const FIRST: usize = 4;
 
 /// The right to deliver one message to one endpoint; given back when dropped.
 #[derive(Debug)]
@@ -33,17 +46,49 @@ pub struct Slot {
 impl Slots {
     /// So many for each endpoint, so many in all.
     pub fn new(per_endpoint: usize, total: usize) -> Self {
-        Self { per_endpoint, total, taken: Arc::default() }
+        Self {
+            per_endpoint,
+            total,
+            taken: Arc::default(),
+            allowed: Arc::default(),
+            refused: Arc::default(),
+        }
+    }
+
+    fn allowed(&self, endpoint: EndpointId) -> usize {
+        let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        allowed.get(&endpoint).copied().unwrap_or(FIRST).min(self.per_endpoint)
+    }
+
+    /// The endpoint answered, whatever it said: it may have twice as many in hand.
+    pub fn answered(&self, endpoint: EndpointId) {
+        self.allow(endpoint, self.allowed(endpoint).saturating_mul(2));
+    }
+
+    /// The endpoint did not answer: it may have half as many in hand, but always one.
+    pub fn unanswered(&self, endpoint: EndpointId) {
+        self.allow(endpoint, self.allowed(endpoint) / 2);
+    }
+
+    fn allow(&self, endpoint: EndpointId, count: usize) {
+        let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        allowed.insert(endpoint, count.clamp(1, self.per_endpoint.max(1)));
+    }
+
+    /// Waits until a message found no slot and was left to be claimed.
+    pub async fn refused(&self) {
+        self.refused.notified().await;
     }
 
     /// Takes a slot, unless the endpoint or the process has all it may have in hand.
     pub fn take(&self, endpoint: EndpointId) -> Option<Slot> {
+        let allowed = self.allowed(endpoint);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.values().sum::<usize>() >= self.total {
             return None;
         }
         let count = taken.entry(endpoint).or_default();
-        if *count >= self.per_endpoint {
+        if *count >= allowed {
             return None;
         }
         *count += 1;
@@ -52,10 +97,21 @@ impl Slots {
 
     /// How many an endpoint may still take.
     pub fn free(&self, endpoint: EndpointId) -> usize {
+        let allowed = self.allowed(endpoint);
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.total.saturating_sub(taken.values().sum());
-        let own = self.per_endpoint.saturating_sub(taken.get(&endpoint).copied().unwrap_or(0));
+        let own = allowed.saturating_sub(taken.get(&endpoint).copied().unwrap_or(0));
         own.min(all)
+    }
+
+    /// Whether the process may take another, for whatever endpoint.
+    pub fn has_room(&self) -> bool {
+        self.in_hand() < self.total
+    }
+
+    /// How many are taken.
+    pub fn in_hand(&self) -> usize {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 }
 
@@ -75,12 +131,32 @@ impl Handover {
     /// Both ends. The channel holds as many messages as there are slots, so that sending never waits.
     pub fn new(slots: Slots) -> (Self, mpsc::Receiver<(Leased, Slot)>) {
         let (sender, receiver) = mpsc::channel(slots.total.max(1));
-        (Self { slots, sender }, receiver)
+        (Self { slots, lease: LEASE, sender }, receiver)
+    }
+
+    /// The same with leases of another length.
+    #[must_use]
+    pub fn leasing_for(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// How long the lease of a message lasts that is handed over.
+    pub fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// Takes a slot for a message that is about to be written.
     pub fn reserve(&self, endpoint: EndpointId) -> Option<Slot> {
-        self.slots.take(endpoint)
+        let slot = self.slots.take(endpoint);
+        if slot.is_none() {
+            self.wake();
+        }
+        slot
+    }
+
+    /// Says that a message is or will soon be due that is not handed over.
+    pub fn wake(&self) {
+        self.slots.refused.notify_one();
     }
 
     /// Hands a committed message over. If the other end is gone its lease runs out and the claim finds it.
@@ -105,5 +181,19 @@ mod tests {
         assert!(c.is_some() && slots.take(endpoint(2)).is_none());
         drop(a);
         assert_eq!((slots.free(endpoint(1)), slots.free(endpoint(2))), (1, 1));
+        assert_eq!(slots.in_hand(), 2);
+    }
+
+    #[test]
+    fn an_endpoint_that_does_not_answer_keeps_one_slot_and_wins_all_back_by_answering() {
+        let slots = Slots::new(32, 100);
+        let endpoint = EndpointId(uuid::Uuid::from_u128(1));
+        assert_eq!(slots.free(endpoint), FIRST);
+        (0..9).for_each(|_| slots.answered(endpoint));
+        assert_eq!(slots.free(endpoint), 32);
+        (0..9).for_each(|_| slots.unanswered(endpoint));
+        assert_eq!(slots.free(endpoint), 1);
+        (0..5).for_each(|_| slots.answered(endpoint));
+        assert_eq!(slots.free(endpoint), 32);
     }
 }

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod contact;
 pub mod customer;
+pub mod endpoint;
 pub mod event;
 pub mod id;
 pub mod inbound;

@@ -1,1 +1,185 @@
-//! Stub.
+//! Stage 5: what changed becomes one message for each endpoint that is told such changes, in the
+//! transaction of the change.
+
+use crate::{
+    clock::Clock,
+    handover::{Handover, Slot},
+    model::{
+        endpoint::Subscription,
+        id::{EndpointId, MessageId},
+        message::{Leased, OutgoingEvent},
+        time::Timestamp,
+    },
+    store::{
+        self, Tx, endpoints,
+        messages::{self, NewEvent, NewMessage},
+    },
+};
+use std::sync::Arc;
+
+/// Writes the events that some enabled endpoint of their environment takes, and a message for each such
+/// endpoint: a constant number of statements, and one if there is no endpoint.
+///
+/// Messages to endpoints with a free slot are leased as they are written, and returned: they are to be sent
+/// over after the commit, or dropped with the transaction. The others are due at once. `now` counts where
+/// the database has no clock of its own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn write(
+    tx: &mut Tx,
+    events: &[OutgoingEvent],
+    now: Timestamp,
+    ids: &Clock,
+    handover: Option<&Handover>,
+) -> store::Result<Vec<(Leased, Slot)>> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let subscriptions = endpoints::subscriptions(tx).await?;
+    let told = recipients(events, &subscriptions);
+    if told.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = store::now(tx, now).await?;
+    let batch = assemble(&told, ids, handover, now);
+    messages::write(tx, &batch.events, &batch.messages, now).await?;
+    Ok(batch.handed_over)
+}
+
+/// Which events are told, each with the endpoints that take it.
+fn recipients<'e>(
+    events: &'e [OutgoingEvent],
+    subscriptions: &[Subscription],
+) -> Vec<(&'e OutgoingEvent, Vec<EndpointId>)> {
+    let takers = |event: &OutgoingEvent| -> Vec<EndpointId> {
+        let taking = subscriptions.iter().filter(|s| s.takes(&event.environment, event.kind));
+        taking.map(|subscription| subscription.endpoint_id).collect()
+    };
+    let told = events.iter().map(|event| (event, takers(event)));
+    told.filter(|(_, takers)| !takers.is_empty()).collect()
+}
+
+/// What is written, and what of it goes over after the commit.
+struct Batch {
+    events: Vec<NewEvent>,
+    messages: Vec<NewMessage>,
+    handed_over: Vec<(Leased, Slot)>,
+}
+
+fn assemble(
+    told: &[(&OutgoingEvent, Vec<EndpointId>)],
+    ids: &Clock,
+    handover: Option<&Handover>,
+    now: Timestamp,
+) -> Batch {
+    let mut batch = Batch { events: Vec::new(), messages: Vec::new(), handed_over: Vec::new() };
+    let span = handover.map(Handover::lease).unwrap_or_default();
+    let leased_until = now.plus(chrono::TimeDelta::from_std(span).unwrap_or_default());
+    for (event, takers) in told {
+        let row = row(event);
+        for endpoint_id in takers {
+            let id = MessageId(ids.new_id());
+            let slot = handover.and_then(|handover| handover.reserve(*endpoint_id));
+            let lease = slot.as_ref().map(|_| ids.new_id());
+            batch.messages.push(NewMessage {
+                id: id.0,
+                event_id: row.id,
+                endpoint_id: endpoint_id.0,
+                environment: row.environment.clone(),
+                customer_id: row.customer_id,
+                lease,
+                leased_until: lease.map(|_| leased_until),
+                due_at: if lease.is_some() { leased_until } else { now },
+            });
+            if let (Some(slot), Some(lease)) = (slot, lease) {
+                let body = row.body.clone();
+                let endpoint_id = *endpoint_id;
+                let leased = Leased { id, endpoint_id, attempt: 1, body, leased_until, lease };
+                batch.handed_over.push((leased, slot));
+            }
+        }
+        batch.events.push(row);
+    }
+    batch
+}
+
+#[expect(clippy::expect_used, reason = "the model's structs have text keys: they always serialize")]
+fn row(event: &OutgoingEvent) -> NewEvent {
+    let body = serde_json::to_string(event).expect("an outgoing event always serializes");
+    NewEvent {
+        id: event.id.0,
+        environment: event.environment.clone(),
+        kind: event.kind.as_str(),
+        customer_id: event.data.customer.as_ref().map(|customer| customer.id.0),
+        payment_id: event.data.payment.as_ref().map(|payment| payment.id.0),
+        subscription_id: event.data.subscription.as_ref().map(|subscription| subscription.id.0),
+        version: event.version,
+        body: Arc::from(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        id::EventId,
+        message::{Cause, EventData, EventType},
+    };
+
+    fn event(environment: &str, kind: EventType) -> OutgoingEvent {
+        OutgoingEvent {
+            id: EventId(Clock::system().new_id()),
+            kind,
+            timestamp: Timestamp::default(),
+            environment: environment.into(),
+            live: false,
+            version: None,
+            data: EventData::default(),
+            previous_attributes: serde_json::Map::default(),
+            cause: Cause { source: "s".into(), event_id: "e".into(), verified: true },
+        }
+    }
+
+    fn subscription(number: u128, environment: &str, pattern: &str) -> Subscription {
+        Subscription {
+            endpoint_id: EndpointId(uuid::Uuid::from_u128(number)),
+            environment: environment.into(),
+            event_types: vec![pattern.into()],
+        }
+    }
+
+    #[test]
+    fn an_event_goes_to_each_endpoint_that_takes_it_and_to_no_other() {
+        let events = [
+            event("live", EventType::PaymentSucceeded),
+            event("live", EventType::CustomerCreated),
+            event("test", EventType::PaymentSucceeded),
+        ];
+        let subscriptions = [
+            subscription(1, "live", "*"),
+            subscription(2, "live", "payment.*"),
+            subscription(3, "other", "*"),
+        ];
+        let told: Vec<_> = recipients(&events, &subscriptions)
+            .into_iter()
+            .map(|(event, takers)| (event.id, takers.iter().map(|id| id.0.as_u128()).collect()))
+            .collect();
+        assert_eq!(told, [(events[0].id, vec![1, 2]), (events[1].id, vec![1])]);
+    }
+
+    #[test]
+    fn only_what_found_a_slot_is_leased_and_handed_over() {
+        let (handover, _receiver) = Handover::new(crate::handover::Slots::new(1, 10));
+        let events = [event("live", EventType::WebhookTest), event("live", EventType::WebhookTest)];
+        let subscriptions = [subscription(1, "live", "*")];
+        let told = recipients(&events, &subscriptions);
+        let now = Timestamp::from_seconds(1_700_000_000).expect("a time");
+        let batch = assemble(&told, &Clock::system(), Some(&handover), now);
+        let due: Vec<_> = batch.messages.iter().map(|m| (m.lease.is_some(), m.due_at)).collect();
+        assert_eq!(due, [(true, now.plus(chrono::TimeDelta::seconds(60))), (false, now)]);
+        let [(leased, _)] = &batch.handed_over[..] else { panic!("one is handed over") };
+        assert_eq!((leased.id.0, leased.attempt), (batch.messages[0].id, 1));
+        assert_eq!(leased.body, batch.events[0].body);
+    }
+}

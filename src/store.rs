@@ -6,14 +6,19 @@ use crate::model::time::Timestamp;
 
 pub mod browse;
 pub mod codec;
+pub mod customers;
 pub mod endpoints;
 pub mod inbox;
 pub mod keys;
 pub mod messages;
+pub mod payments;
 pub mod queue;
+pub mod references;
 pub mod refusals;
 pub mod settings;
 pub mod sql;
+pub mod subscriptions;
+pub mod totals;
 
 pub use sql::{Db, Tx};
 

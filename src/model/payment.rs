@@ -2,7 +2,7 @@
 
 use crate::model::{
     id::{CustomerId, PaymentId},
-    metadata::Scalar,
+    metadata::{KEYS_SHOWN, Scalar},
     money::{Currency, Money},
     reference::{Kind, ReferenceId},
     register::Register,
@@ -61,6 +61,23 @@ pub enum ShownStatus {
     Refunded,
     /// A dispute is open.
     Disputed,
+}
+
+impl ShownStatus {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::RequiresAction => "requires_action",
+            Self::Failed => "failed",
+            Self::Authorized => "authorized",
+            Self::Canceled => "canceled",
+            Self::Succeeded => "succeeded",
+            Self::PartiallyRefunded => "partially_refunded",
+            Self::Refunded => "refunded",
+            Self::Disputed => "disputed",
+        }
+    }
 }
 
 impl From<PaymentStatus> for ShownStatus {
@@ -339,6 +356,14 @@ impl PaymentFacts {
         if figure.first < known.first {
             known.first = figure.first.clone();
         }
+    }
+
+    /// The payment's own metadata as it is shown.
+    pub fn shown_metadata(&self) -> BTreeMap<String, Scalar> {
+        let live = |(key, register): (&String, &Register<Option<Scalar>>)| {
+            Some((key.clone(), register.value()?.clone()?))
+        };
+        self.metadata.iter().filter_map(live).take(KEYS_SHOWN).collect()
     }
 
     /// Forgets what may say something about a person.

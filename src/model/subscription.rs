@@ -41,6 +41,20 @@ pub enum SubscriptionStatus {
 }
 
 impl SubscriptionStatus {
+    /// The canonical word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Trialing => "trialing",
+            Self::Active => "active",
+            Self::PastDue => "past_due",
+            Self::Paused => "paused",
+            Self::Unpaid => "unpaid",
+            Self::IncompleteExpired => "incomplete_expired",
+            Self::Canceled => "canceled",
+        }
+    }
+
     /// Orders changes of one second.
     pub fn rank(self) -> u8 {
         10 + self as u8

@@ -14,6 +14,7 @@ use sqlx::{
     },
 };
 use std::{path::Path, str::FromStr, time::Duration};
+use uuid::Uuid;
 
 /// A value both databases can store. Implemented for every type that can be.
 pub trait Column:
@@ -259,6 +260,16 @@ impl Query<'_> {
     )]
     pub fn bind_rows<T: Serialize>(self, rows: &[T]) -> Self {
         self.bind(serde_json::to_string(rows).expect("rows always serialize"))
+    }
+
+    /// Gives the next placeholder a set of ids, as rows with the one column `id`.
+    pub fn bind_ids(self, ids: impl IntoIterator<Item = Uuid>) -> Self {
+        #[derive(Serialize)]
+        struct Row {
+            id: Uuid,
+        }
+        let rows: Vec<Row> = ids.into_iter().map(|id| Row { id }).collect();
+        self.bind_rows(&rows)
     }
 
     /// Gives the next placeholder a list of byte strings: an array on Postgres, a JSON array of hex on SQLite.

@@ -1,5 +1,8 @@
 //! Integration tests: one binary, real databases, a real broker, real HTTP.
 
+// All of it is test code, helpers too: it may unwrap and panic.
+#![cfg(test)]
+
 mod architecture;
 mod schema;
 mod support;

@@ -24,12 +24,8 @@ pub fn authenticate(
     input: &Input<'_>,
     secrets: &[&Secret],
 ) -> Result<Option<Timestamp>, Rejection> {
-    let signature = match (&scheme.check, scheme.credential()) {
-        (Check::Signature(signature), _) => signature,
-        (check, Some(name)) => {
-            return credential::check(check, name, input.headers, secrets).map(|()| None);
-        }
-        (_, None) => return Ok(None),
+    let Check::Signature(signature) = &scheme.check else {
+        return credential::check(scheme, input.headers, secrets).map(|()| None);
     };
     let place = signature.place.name();
     let text = signature_text(signature, input)?;
@@ -196,11 +192,11 @@ impl Stamp {
             return Ok(false);
         }
         if stamped_at.plus(allowed) < received_at {
-            let age = received_at.seconds().saturating_sub(stamped_at.seconds());
+            let age = seconds_between(stamped_at, received_at);
             return Err(Rejection::TooOld { place, age, allowed: allowed.num_seconds() });
         }
         if self.both_sides && received_at.plus(allowed) < stamped_at {
-            let ahead = stamped_at.seconds().saturating_sub(received_at.seconds());
+            let ahead = seconds_between(received_at, stamped_at);
             return Err(Rejection::TooEarly { place, ahead, allowed: allowed.num_seconds() });
         }
         Ok(true)
@@ -212,4 +208,10 @@ impl Stamp {
             StampPlace::Header(names) => names.first().copied().unwrap_or("the stamp header"),
         }
     }
+}
+
+/// Rounded up, so that what is over a limit is told as over it.
+fn seconds_between(earlier: Timestamp, later: Timestamp) -> i64 {
+    let micros = later.micros().saturating_sub(earlier.micros());
+    micros.saturating_add(999_999).div_euclid(1_000_000)
 }

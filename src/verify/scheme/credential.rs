@@ -1,7 +1,7 @@
 //! Static credentials: a header that holds the secret itself. Compared by their SHA-256, in constant time, so that
 //! one that was kept (contract 4) is checked as one that arrived.
 
-use super::{BadSecret, Check, first};
+use super::{BadSecret, Check, Scheme, first};
 use crate::{
     model::{inbound::Headers, secret::Secret},
     verify::Rejection,
@@ -19,16 +19,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Whether the header holds one of the secrets.
+/// Whether the scheme's header holds one of the secrets.
 pub(super) fn check(
-    check: &Check,
-    name: &'static str,
+    scheme: &Scheme,
     headers: &Headers,
     secrets: &[&Secret],
 ) -> Result<(), Rejection> {
+    let check = &scheme.check;
+    let name = scheme.credential().ok_or(Rejection::Missing { place: "the credential" })?;
     let presented = match (first(headers, &[name]), headers.credential(name)) {
         (Some(text), _) => presented(check, text)
-            .map(|credential| Sha256::digest(credential).to_vec())
+            .map(|text| Sha256::digest(text).to_vec())
             .ok_or(Rejection::Malformed { place: name, what: shape(check) })?,
         (None, Some(kept)) => hex::decode(kept).unwrap_or_default(),
         (None, None) => return Err(Rejection::Missing { place: name }),
@@ -101,14 +102,21 @@ mod tests {
     use super::*;
     use crate::verify::presets::{BASIC, BEARER, FLUTTERWAVE_V3};
 
-    fn accepts(scheme: super::super::Scheme, value: &str, secret: &str) -> Result<(), Rejection> {
+    fn accepts(scheme: Scheme, value: &str, secret: &str) -> Result<(), Rejection> {
         let name = scheme.credential().expect("a credential");
         let secret = Secret::new(secret);
         let arrived = Headers::from_iter([(name, value)]);
-        let fresh = check(&scheme.check, name, &arrived, &[&secret]);
-        let kept = check(&scheme.check, name, &scheme.kept_headers(&arrived), &[&secret]);
+        let fresh = check(&scheme, &arrived, &[&secret]);
+        let kept = check(&scheme, &scheme.kept_headers(&arrived), &[&secret]);
         assert_eq!(fresh.is_ok(), kept.is_ok(), "what was kept is judged as what arrived");
         fresh
+    }
+
+    #[test]
+    fn a_scheme_without_a_credential_lets_nobody_in() {
+        let secret = Secret::new("s");
+        let scheme = crate::verify::presets::STRIPE;
+        assert!(check(&scheme, &Headers::default(), &[&secret]).is_err());
     }
 
     #[test]

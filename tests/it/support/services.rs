@@ -23,19 +23,20 @@ const CONNECTIONS: u32 = 10;
 /// An empty database, migrated, of one test's own.
 #[derive(Debug)]
 pub(crate) struct TestDatabase {
-    /// `postgres` or `sqlite`, for messages.
-    pub(crate) name: &'static str,
     /// What another process opens it by.
     pub(crate) url: String,
     /// A pool on it.
     pub(crate) db: Db,
+    /// Lives as long as the test does.
     place: Place,
 }
 
-/// Where it is, and so what is to be removed.
+/// Where a database is; removes it when dropped.
 #[derive(Debug)]
 enum Place {
+    /// On a server.
     Schema { server: String, name: String },
+    /// In a folder, removed with it.
     Folder { _removed_with_it: TempDir },
 }
 
@@ -63,33 +64,45 @@ pub(crate) async fn postgres() -> TestDatabase {
     connection.close().await.expect("the connection closes");
     let separator = if server.contains('?') { '&' } else { '?' };
     let url = format!("{server}{separator}options=-csearch_path%3D{name}");
-    TestDatabase::open("postgres", url, Place::Schema { server, name }).await
+    TestDatabase::open(url, Place::Schema { server, name }).await
 }
 
 /// A file of its own.
 pub(crate) async fn sqlite() -> TestDatabase {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite://{}", folder.path().join("test.sqlite").display());
-    TestDatabase::open("sqlite", url, Place::Folder { _removed_with_it: folder }).await
+    TestDatabase::open(url, Place::Folder { _removed_with_it: folder }).await
 }
 
 impl TestDatabase {
-    async fn open(name: &'static str, url: String, place: Place) -> Self {
+    async fn open(url: String, place: Place) -> Self {
         let db = Db::open(&url, CONNECTIONS).await.expect("the database opens");
         db.migrate().await.expect("the schema is brought up to date");
-        Self { name, url, db, place }
+        Self { url, db, place }
     }
 }
 
-impl Drop for TestDatabase {
+impl Drop for Place {
     fn drop(&mut self) {
+        let (database, schema) = match self {
+            Self::Schema { server, name } => ("postgres", Some((server, name))),
+            Self::Folder { .. } => ("sqlite", None),
+        };
         if std::thread::panicking() {
-            eprintln!("this failed on {}", self.name);
+            eprintln!("this failed on {database}");
         }
-        if let Place::Schema { server, name } = &self.place {
-            let drop_schema = format!("drop schema if exists {name} cascade");
+        if let Some((server, name)) = schema {
             run_apart(async {
                 let mut connection = PgConnection::connect(server).await?;
+                // A transaction that the test dropped cannot roll back while this thread is waited for.
+                sqlx::query(
+                    "select pg_terminate_backend(pid) from pg_locks where relation in
+                     (select oid from pg_class where relnamespace = to_regnamespace($1)::oid)",
+                )
+                .bind(&*name)
+                .execute(&mut connection)
+                .await?;
+                let drop_schema = format!("drop schema if exists {name} cascade");
                 connection.execute(AssertSqlSafe(drop_schema)).await?;
                 connection.close().await
             });

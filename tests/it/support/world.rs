@@ -55,7 +55,8 @@ impl World {
             ("AMQP_URL", broker.url.clone()),
             ("CUSTOMER_SYNC__AMQP__EXCHANGE", broker.exchange.clone()),
             ("CUSTOMER_SYNC__AMQP__QUEUE", broker.queue.clone()),
-            ("CUSTOMER_SYNC__AMQP__DEAD", broker.dead.clone()),
+            ("CUSTOMER_SYNC__AMQP__DEAD_EXCHANGE", broker.dead.clone()),
+            ("CUSTOMER_SYNC__AMQP__DEAD_QUEUE", broker.dead.clone()),
         ]);
         self
     }

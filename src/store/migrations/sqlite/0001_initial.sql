@@ -153,7 +153,7 @@ create table payments (
 ) strict;
 create index payments_environment on payments (environment, id);
 create index payments_owner on payments (owner_id, id);
-create index payments_owner_paid_at on payments (owner_id, paid_at) where paid_at is not null;
+create index payments_owner_paid_at on payments (owner_id, currency, paid_at) where paid_at is not null;
 create index payments_match_email on payments (environment, match_email) where match_email is not null;
 
 -- Every name of a payment. Charge and intent are two names of one.
@@ -239,7 +239,8 @@ create table outgoing_events (
 create index outgoing_events_customer on outgoing_events (customer_id);
 create index outgoing_events_payment on outgoing_events (payment_id);
 
--- One outgoing event on its way to one endpoint. The id is the webhook-id.
+-- One outgoing event on its way to one endpoint. The id is the webhook-id. While it is leased it is due when
+-- the lease ends, so that one index finds what is to be tried again and what a dead process left.
 create table messages (
     id text not null primary key,
     event_id text not null,
@@ -254,11 +255,11 @@ create table messages (
     created_at text not null,
     finished_at text
 ) strict;
-create index messages_due on messages (due_at) where status = 'pending';
+create index messages_due on messages (endpoint_id, due_at) where status = 'pending';
 create index messages_event on messages (event_id);
 create index messages_endpoint on messages (endpoint_id, status, id);
 
--- One try to deliver a message. The row begins with the lease; without a result it was cut short.
+-- One try to deliver a message. The row begins with the lease, whose uuid is its id; without a result it was cut short.
 create table attempts (
     id text not null primary key,
     message_id text not null,

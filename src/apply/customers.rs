@@ -1,0 +1,382 @@
+//! From the forest to customers: which row stands for which root, who owns which payment, and how each
+//! customer is shown. Pure.
+
+use crate::{
+    apply::{
+        claims,
+        decide::{Context, Touched},
+        facts::{self, Member},
+        world::{CustomerNode, World},
+    },
+    model::{
+        authority::Authority,
+        customer::{Customer, CustomerRow, Spend},
+        id::{CustomerId, PaymentId},
+        reference::{Kind, ReferenceFacts, ReferenceId},
+    },
+};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// What settling changed, beside the world itself.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// The customers that may have changed, as they were shown before; none where they were not there.
+    pub(super) before: BTreeMap<CustomerId, Option<Customer>>,
+    /// Where each reference hung before.
+    pub(super) roots: BTreeMap<ReferenceId, ReferenceId>,
+    /// Customers that went into another one, with that one.
+    pub(super) absorbed: Vec<(CustomerId, CustomerId)>,
+}
+
+/// Works out everything that follows for the components that an event touched.
+pub(super) fn settle(world: &mut World, touched: &Touched, context: &mut Context<'_>) -> Settled {
+    let components: BTreeSet<Uuid> =
+        touched.references.iter().filter_map(|id| world.component_of(*id)).collect();
+    let mut settled = Settled::default();
+    for component in &components {
+        note_before(world, *component, &mut settled);
+        plant(world, *component);
+    }
+    settle_payments(world, &components, touched);
+    settle_subscriptions(world, &components, touched);
+    for component in &components {
+        assign_rows(world, *component, &mut settled, context);
+        show(world, *component, &mut settled, context);
+    }
+    settled
+}
+
+fn members(world: &World, component: Uuid) -> Vec<ReferenceId> {
+    world.components.get(&component).into_iter().flatten().copied().collect()
+}
+
+fn note_before(world: &World, component: Uuid, settled: &mut Settled) {
+    for id in members(world, component) {
+        if let Some(node) = world.references.get(&id) {
+            settled.roots.insert(id, node.root);
+        }
+        for customer in world.customers_of.get(&id).into_iter().flatten() {
+            let shown = world.customers.get(customer).and_then(|node| node.shown.clone());
+            settled.before.insert(*customer, shown);
+        }
+    }
+}
+
+/// Brings the standing of every reference of a component up to date, and erases what deletions took.
+fn plant(world: &mut World, component: Uuid) {
+    let view: claims::Component<'_> = world
+        .components
+        .get(&component)
+        .into_iter()
+        .flatten()
+        .filter_map(|id| world.references.get(id).map(|node| (*id, (node.kind, &node.facts))))
+        .collect();
+    let forest = claims::forest(&view);
+    for (id, standing) in forest.standings {
+        let Some(node) = world.references.get_mut(&id) else { continue };
+        if node.deleted_at != standing.deleted_at {
+            world.erased.subjects.insert(id.0);
+        }
+        let known = (node.root, node.closed, node.deleted_at);
+        node.changed |= known != (standing.root, standing.closed, standing.deleted_at);
+        (node.root, node.closed, node.deleted_at) =
+            (standing.root, standing.closed, standing.deleted_at);
+        if let Some(at) = node.deleted_at {
+            erase(&mut node.facts, at);
+        }
+        if node.closed {
+            node.changed |= node.subject.is_some();
+            node.subject = None;
+        }
+    }
+    if !forest.reaches.is_empty() {
+        world.reaches.insert(component, forest.reaches);
+    }
+}
+
+/// What was said by then is gone; afterwards only the app's own word counts (semantics 4).
+fn erase(facts: &mut ReferenceFacts, at: crate::model::time::Timestamp) {
+    macro_rules! each {
+        ($($register:expr),*) => {$( $register.erase(at); $register.erase_below(Authority::APP.weak()); )*};
+    }
+    let profile = &mut facts.profile;
+    each!(
+        profile.name,
+        profile.email,
+        profile.phone,
+        profile.tags,
+        profile.anonymous,
+        profile.metadata_cleared
+    );
+    for register in profile.metadata.values_mut() {
+        each!(register);
+    }
+    profile.metadata.retain(|_, register| !register.is_empty());
+}
+
+/// The payments whose owner may have changed: those touched, and all of a component that knows a deletion.
+fn settle_payments(world: &mut World, components: &BTreeSet<Uuid>, touched: &Touched) {
+    let mut ids: BTreeSet<PaymentId> = touched.payments.keys().copied().collect();
+    for component in components.iter().filter(|component| world.reaches.contains_key(component)) {
+        for member in members(world, *component) {
+            ids.extend(world.payments_of.get(&member).into_iter().flatten());
+        }
+    }
+    for id in ids {
+        let Some(node) = world.payments.get(&id) else { continue };
+        let namings = node.facts.references.clone();
+        let reaches = world.reaches_of(namings.all());
+        let fate = claims::fate(&namings, node.facts.first_at, &reaches);
+        let standing = |reference: ReferenceId| world.references.get(&reference);
+        let owner = namings
+            .hangs_on()
+            .filter(|_| !fate.detached)
+            .filter(|owner| standing(*owner).is_some_and(|node| !node.closed));
+        let personal_gone = namings
+            .all()
+            .any(|reference| standing(reference).is_some_and(|node| node.deleted_at.is_some()));
+        let Some(node) = world.payments.get_mut(&id) else { continue };
+        let owner = if node.counts() { owner } else { None };
+        if node.owner != owner {
+            node.owner = owner;
+            node.changed = true;
+        }
+        if personal_gone {
+            let known = node.facts.clone();
+            node.facts.scrub();
+            if known != node.facts || fate.detached {
+                world.erased.subjects.insert(id.0);
+                world.erased.payments.insert(id);
+            }
+            node.changed |= known != node.facts;
+        }
+        if fate.erased && !node.erased {
+            node.erased = true;
+            node.owner = None;
+            node.changed = true;
+            let references = std::mem::take(&mut node.facts.references);
+            node.facts = crate::model::payment::PaymentFacts { references, ..Default::default() };
+            node.figures = facts::figures(&node.facts);
+        }
+    }
+}
+
+fn settle_subscriptions(world: &mut World, components: &BTreeSet<Uuid>, touched: &Touched) {
+    let mut ids: BTreeSet<_> = touched.subscriptions.keys().copied().collect();
+    for component in components.iter().filter(|component| world.reaches.contains_key(component)) {
+        for member in members(world, *component) {
+            ids.extend(world.subscriptions_of.get(&member).into_iter().flatten().copied());
+        }
+    }
+    for id in ids {
+        let Some(node) = world.subscriptions.get(&id) else { continue };
+        let namings = &node.facts.references;
+        let reaches = world.reaches_of(namings.all());
+        let fate = claims::fate(namings, node.facts.first_at, &reaches);
+        let owner = namings
+            .hangs_on()
+            .filter(|_| !fate.detached)
+            .filter(|owner| world.references.get(owner).is_some_and(|reference| !reference.closed));
+        if let Some(node) = world.subscriptions.get_mut(&id)
+            && node.owner != owner
+        {
+            node.owner = owner;
+            node.changed = true;
+            if fate.detached {
+                world.erased.subjects.insert(id.0);
+            }
+        }
+    }
+}
+
+/// Finds the row for every open root: its own, else the oldest of what joined it, else a new one.
+fn assign_rows(
+    world: &mut World,
+    component: Uuid,
+    settled: &mut Settled,
+    context: &mut Context<'_>,
+) {
+    let members = members(world, component);
+    let rows: BTreeSet<CustomerId> = members
+        .iter()
+        .flat_map(|id| world.customers_of.get(id).into_iter().flatten().copied())
+        .collect();
+    let live: Vec<(CustomerId, ReferenceId)> = rows
+        .iter()
+        .filter_map(|id| world.customers.get(id).map(|node| (*id, node)))
+        .filter(|(_, node)| node.is_live())
+        .map(|(id, node)| (id, node.root))
+        .collect();
+    let standing = |world: &World, id: &ReferenceId| {
+        world.references.get(id).map(|node| (node.root, node.closed))
+    };
+    let mut taken: BTreeMap<ReferenceId, CustomerId> = BTreeMap::new();
+    for root in &members {
+        if standing(world, root) != Some((*root, false)) {
+            continue;
+        }
+        let own = live.iter().find(|(_, of)| of == root);
+        let joined = || {
+            let joins = |of: &ReferenceId| standing(world, of) == Some((*root, false));
+            live.iter().filter(|(_, of)| joins(of)).min()
+        };
+        let row = match own.or_else(joined) {
+            Some((id, _)) => *id,
+            None => add_row(world, *root, &rows, context),
+        };
+        move_root(world, row, *root);
+        taken.insert(*root, row);
+    }
+    for (id, root) in live {
+        if taken.values().any(|row| *row == id) {
+            continue;
+        }
+        let survivor =
+            standing(world, &root).and_then(|(new_root, _)| taken.get(&new_root).copied());
+        let Some(node) = world.customers.get_mut(&id) else { continue };
+        node.changed = true;
+        node.shown = None;
+        match survivor {
+            Some(survivor) => {
+                node.absorbed_into = Some(survivor);
+                let version = node.version;
+                settled.absorbed.push((id, survivor));
+                // A merge goes on from the higher version.
+                if let Some(survivor) = world.customers.get_mut(&survivor) {
+                    survivor.version = survivor.version.max(version);
+                    survivor.changed = true;
+                }
+            }
+            None => {
+                node.deleted = true;
+                world.erased.customers.insert(id);
+            }
+        }
+    }
+    for id in &members {
+        let Some(node) = world.references.get_mut(id) else { continue };
+        let customer = taken.get(&node.root).copied().filter(|_| !node.closed);
+        if node.customer != customer {
+            node.customer = customer;
+            node.changed = true;
+        }
+    }
+}
+
+/// A new row; one of a deleted root goes on from the deleted row's version.
+fn add_row(
+    world: &mut World,
+    root: ReferenceId,
+    rows: &BTreeSet<CustomerId>,
+    context: &mut Context<'_>,
+) -> CustomerId {
+    let id = CustomerId((context.new_id)());
+    let version = rows
+        .iter()
+        .filter_map(|row| world.customers.get(row))
+        .filter(|node| node.root == root && node.deleted)
+        .map(|node| node.version)
+        .max();
+    let node = CustomerNode {
+        environment: context.environment.clone(),
+        root,
+        version: version.unwrap_or(0),
+        deleted: false,
+        absorbed_into: None,
+        created_at: context.now,
+        updated_at: context.now,
+        shown: None,
+        changed: true,
+        profile_changed: true,
+        stored_spend: Spend::new(),
+        spend: Spend::new(),
+    };
+    world.add_customer(id, node);
+    id
+}
+
+fn move_root(world: &mut World, id: CustomerId, root: ReferenceId) {
+    let Some(node) = world.customers.get_mut(&id) else { return };
+    if node.root != root {
+        if let Some(rows) = world.customers_of.get_mut(&node.root) {
+            rows.remove(&id);
+        }
+        node.root = root;
+        node.changed = true;
+        world.customers_of.entry(root).or_default().insert(id);
+    }
+}
+
+/// Works out how each live customer of a component is shown.
+fn show(world: &mut World, component: Uuid, settled: &mut Settled, context: &Context<'_>) {
+    let mut trees: BTreeMap<CustomerId, Vec<ReferenceId>> = BTreeMap::new();
+    for id in members(world, component) {
+        if let Some(customer) = world.references.get(&id).and_then(|node| node.customer) {
+            trees.entry(customer).or_default().push(id);
+        }
+    }
+    for (id, tree) in trees {
+        let Some((shown, spend)) = shown(world, id, &tree) else { continue };
+        let Some(node) = world.customers.get_mut(&id) else { continue };
+        settled.before.entry(id).or_insert(None);
+        node.spend = spend;
+        if node.shown.as_ref() != Some(&shown) {
+            let person_changed = node.shown.as_ref().is_none_or(|known| {
+                known.person != shown.person
+                    || known.subscription_status != shown.subscription_status
+            });
+            node.profile_changed |= person_changed;
+            node.updated_at = context.now;
+            node.changed = true;
+            node.shown = Some(Customer { updated_at: context.now, ..shown });
+        }
+    }
+}
+
+/// A customer as its tree, payments and subscriptions make it.
+pub(super) fn shown(
+    world: &World,
+    id: CustomerId,
+    tree: &[ReferenceId],
+) -> Option<(Customer, Spend)> {
+    let node = world.customers.get(&id)?;
+    let mut ordered: Vec<Member<'_>> = tree
+        .iter()
+        .filter_map(|id| {
+            let node = world.references.get(id)?;
+            let (kind, facts) = (node.kind, &node.facts);
+            let (namespace, subject) = (&node.namespace, node.subject.as_ref());
+            Some(Member { id: *id, kind, namespace, subject, facts })
+        })
+        .collect();
+    ordered.sort_by_key(|member| (member.id != node.root, member.kind, member.id));
+    let mut spend = Spend::new();
+    for member in tree {
+        for (currency, totals) in world.spend_of(*member) {
+            spend.entry(currency).or_default().add(&totals);
+        }
+    }
+    let subscriptions = tree.iter().flat_map(|member| {
+        let of = world.subscriptions_of.get(member).into_iter().flatten();
+        of.filter_map(|id| world.subscriptions.get(id))
+            .filter(|subscription| subscription.owner == Some(*member))
+            .map(|subscription| subscription.status)
+    });
+    let row = CustomerRow {
+        id,
+        environment: node.environment.clone(),
+        version: node.version,
+        deleted: node.deleted,
+        created_at: node.created_at,
+        updated_at: node.updated_at,
+    };
+    let customer =
+        Customer::assemble(row, facts::person(&ordered), &spend, facts::best(subscriptions));
+    Some((customer, spend))
+}
+
+/// Whether a reference is an external_id.
+pub(super) fn is_external(world: &World, id: ReferenceId) -> bool {
+    world.references.get(&id).is_some_and(|node| node.kind == Kind::External)
+}

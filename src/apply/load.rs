@@ -1,0 +1,366 @@
+//! Reads, under locks, the part of the state that a batch can touch.
+//!
+//! Locks are taken class by class, each in one order, so that no two workers wait for each other: references
+//! by whole components, then payments, subscriptions, customers. What the locked rows name and was not
+//! known before makes the batch begin again with the larger set.
+
+use crate::{
+    apply::{
+        claims, facts,
+        world::{CustomerNode, PaymentNode, ReferenceNode, SubscriptionNode, World},
+    },
+    keyring::Keyring,
+    model::{
+        customer::{Spend, Totals},
+        event::Assertions,
+        id::{CustomerId, PaymentId, SubscriptionId},
+        payment::PaymentKey,
+        reference::{Kind, Reference, ReferenceId},
+        subscription::{SubscriptionKey, SubscriptionStatus},
+    },
+    store::{self, Error, Result, Tx},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use uuid::Uuid;
+
+/// What a batch names, and what it was found to touch beyond that.
+#[derive(Clone, Debug, Default)]
+pub struct Closure {
+    references: BTreeSet<ReferenceId>,
+    payments: BTreeSet<(Arc<str>, PaymentKey)>,
+    subscriptions: BTreeSet<(Arc<str>, SubscriptionKey)>,
+    subscription_ids: BTreeSet<Uuid>,
+    /// References at which the batch deletes: all of their payments are needed.
+    deletes: bool,
+}
+
+impl Closure {
+    /// Adds what one event names.
+    pub fn add(&mut self, environment: &Arc<str>, assertions: &Assertions, keyring: &Keyring) {
+        let mut names: Vec<&Reference> = Vec::new();
+        for said in &assertions.references {
+            names.push(&said.reference);
+            names.extend(said.claim.iter().filter_map(|claim| claim.under.as_ref()));
+            names.extend(said.opening.iter().filter_map(|opening| opening.by.as_ref()));
+            self.deletes |= !said.facts.deletions.is_empty();
+        }
+        for payment in &assertions.payments {
+            names.extend(payment.references.iter().map(|(reference, _)| reference));
+            let keys = payment.keys.iter().cloned();
+            self.payments.extend(keys.map(|key| (environment.clone(), key)));
+        }
+        for subscription in &assertions.subscriptions {
+            names.extend(subscription.references.iter().map(|(reference, _)| reference));
+            self.subscriptions.insert((environment.clone(), subscription.key.clone()));
+        }
+        let ids = names.into_iter().map(|name| keyring.reference_id(environment, name));
+        self.references.extend(ids);
+    }
+
+    /// Adds a subscription by its row.
+    pub fn add_subscription(&mut self, id: SubscriptionId) {
+        self.subscription_ids.insert(id.0);
+    }
+}
+
+/// Loads what a batch touches.
+///
+/// # Errors
+/// [`Error::Grew`] when it turned out to touch more: `closure` then holds it, and the batch begins again in
+/// a new transaction. Else when the database fails.
+pub async fn load(tx: &mut Tx, closure: &mut Closure) -> Result<World> {
+    let mut world = World::default();
+    let names = payment_names(closure);
+    let found = store::payments::find(tx, &names).await?;
+    let mut payments: BTreeSet<Uuid> = found.iter().map(|name| name.payment_id).collect();
+    let names = subscription_names(closure);
+    let mut subscriptions: BTreeSet<Uuid> = closure.subscription_ids.clone();
+    subscriptions.extend(store::subscriptions::find(tx, &names).await?.iter().map(|id| id.0));
+    let objects = payments.iter().chain(&subscriptions).copied();
+    let named = store::references::named_by(tx, objects).await?;
+    closure.references.extend(named);
+
+    lock_references(tx, closure, &mut world).await?;
+    let members: Vec<ReferenceId> = world.references.keys().copied().collect();
+    if closure.deletes || world.references.values().any(|node| node.deleted_at.is_some()) {
+        let all = store::references::objects(tx, members.iter().copied(), "payment").await?;
+        payments.extend(all);
+    }
+    lock_payments(tx, &payments, closure, &mut world).await?;
+    for name in found {
+        let key =
+            PaymentKey { namespace: name.namespace.into(), id: name.provider_payment_id.into() };
+        let id = PaymentId(name.payment_id);
+        world.payment_keys.insert((name.environment.into(), key), id);
+    }
+    let all = store::references::objects(tx, members.iter().copied(), "subscription").await?;
+    subscriptions.extend(all);
+    lock_subscriptions(tx, &subscriptions, closure, &mut world).await?;
+    load_customers(tx, &mut world).await?;
+    load_spend(tx, &mut world).await?;
+    plant(&mut world);
+    Ok(world)
+}
+
+fn payment_names(closure: &Closure) -> Vec<store::payments::Name> {
+    closure
+        .payments
+        .iter()
+        .map(|(environment, key)| store::payments::Name {
+            environment: environment.to_string(),
+            namespace: key.namespace.to_string(),
+            provider_payment_id: key.id.to_string(),
+            payment_id: Uuid::nil(),
+        })
+        .collect()
+}
+
+fn subscription_names(closure: &Closure) -> Vec<store::subscriptions::Name> {
+    closure
+        .subscriptions
+        .iter()
+        .map(|(environment, key)| store::subscriptions::Name {
+            environment: environment.to_string(),
+            namespace: key.namespace.to_string(),
+            provider_subscription_id: key.id.to_string(),
+        })
+        .collect()
+}
+
+async fn lock_references(tx: &mut Tx, closure: &Closure, world: &mut World) -> Result<()> {
+    let names = closure.references.iter().copied();
+    let components = store::references::components(tx, names).await?;
+    if components.is_empty() {
+        return Ok(());
+    }
+    for row in store::references::lock(tx, &components).await? {
+        let kind = kind_from(&row)?;
+        world.add_reference(
+            ReferenceId(row.id),
+            ReferenceNode {
+                environment: row.environment.into(),
+                kind,
+                namespace: row.namespace.into(),
+                subject: row.subject.map(Into::into),
+                facts: row.facts,
+                component: row.component,
+                root: ReferenceId(row.id),
+                closed: row.closed,
+                deleted_at: row.deleted_before.then_some(crate::model::time::Timestamp::UNKNOWN),
+                customer: row.customer_id.map(CustomerId),
+                rest: Spend::new(),
+                stored_spend: Spend::new(),
+                is_new: false,
+                changed: false,
+            },
+        );
+    }
+    Ok(())
+}
+
+fn kind_from(row: &store::references::Row) -> Result<Kind> {
+    match row.kind.as_str() {
+        "external" => Ok(Kind::External),
+        "auth" => Ok(Kind::Auth),
+        "payment" => Ok(Kind::Payment),
+        "self" => Ok(Kind::Own),
+        other => Err(Error::Row {
+            table: "customer_references",
+            column: "kind",
+            row: row.id.to_string(),
+            why: format!("`{other}` is no kind"),
+        }),
+    }
+}
+
+/// Whether everything that an object names is loaded; else it is added to the closure.
+fn covers(world: &World, closure: &mut Closure, names: impl Iterator<Item = ReferenceId>) -> bool {
+    let mut covered = true;
+    for name in names {
+        if !world.references.contains_key(&name) {
+            covered = false;
+            closure.references.insert(name);
+        }
+    }
+    covered
+}
+
+async fn lock_payments(
+    tx: &mut Tx,
+    ids: &BTreeSet<Uuid>,
+    closure: &mut Closure,
+    world: &mut World,
+) -> Result<()> {
+    let mut grew = false;
+    for row in store::payments::lock(tx, ids).await? {
+        grew |= !covers(world, closure, row.facts.references.all());
+        let figures = facts::figures(&row.facts);
+        let listed = row.facts.references.all().collect();
+        world.add_payment(
+            PaymentId(row.id),
+            PaymentNode {
+                environment: row.environment.into(),
+                key: PaymentKey {
+                    namespace: row.namespace.into(),
+                    id: row.provider_payment_id.into(),
+                },
+                facts: row.facts,
+                owner: row.owner_id.map(ReferenceId),
+                erased: row.erased,
+                absorbed_into: row.absorbed_into.map(PaymentId),
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+                is_new: false,
+                conflict_told: !figures.conflicting.is_empty(),
+                figures,
+                listed,
+                changed: false,
+            },
+        );
+    }
+    if grew { Err(Error::Grew) } else { Ok(()) }
+}
+
+async fn lock_subscriptions(
+    tx: &mut Tx,
+    ids: &BTreeSet<Uuid>,
+    closure: &mut Closure,
+    world: &mut World,
+) -> Result<()> {
+    let mut grew = false;
+    for row in store::subscriptions::lock(tx, ids).await? {
+        grew |= !covers(world, closure, row.facts.references.all());
+        let key = SubscriptionKey {
+            namespace: row.namespace.into(),
+            id: row.provider_subscription_id.into(),
+        };
+        let status = SubscriptionStatus::from_word(&row.status).ok_or_else(|| Error::Row {
+            table: "subscriptions",
+            column: "status",
+            row: row.id.to_string(),
+            why: format!("`{}` is no status", row.status),
+        })?;
+        let id = SubscriptionId(row.id);
+        let environment: Arc<str> = row.environment.into();
+        world.subscription_keys.insert((environment.clone(), key.clone()), id);
+        let listed = row.facts.references.all().collect();
+        world.add_subscription(
+            id,
+            SubscriptionNode {
+                environment,
+                key,
+                facts: row.facts,
+                status,
+                owner: row.owner_id.map(ReferenceId),
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+                is_new: false,
+                stored: true,
+                listed,
+                changed: false,
+            },
+        );
+    }
+    if grew { Err(Error::Grew) } else { Ok(()) }
+}
+
+async fn load_customers(tx: &mut Tx, world: &mut World) -> Result<()> {
+    let roots: Vec<ReferenceId> = world.references.keys().copied().collect();
+    for row in store::customers::lock(tx, roots).await? {
+        world.add_customer(
+            CustomerId(row.id),
+            CustomerNode {
+                environment: row.environment.into(),
+                root: ReferenceId(row.root_id),
+                version: row.version,
+                deleted: row.deleted,
+                absorbed_into: row.absorbed_into.map(CustomerId),
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+                shown: None,
+                changed: false,
+                profile_changed: false,
+                stored_spend: Spend::new(),
+                spend: Spend::new(),
+            },
+        );
+    }
+    Ok(())
+}
+
+/// Loads each reference's totals, and takes the loaded payments out of them: what is left are the others.
+async fn load_spend(tx: &mut Tx, world: &mut World) -> Result<()> {
+    let references: Vec<ReferenceId> = world.references.keys().copied().collect();
+    let stored = store::totals::of_references(tx, references).await?;
+    let mut loaded: BTreeMap<ReferenceId, Spend> = BTreeMap::new();
+    let counted = world.payments.values().filter(|payment| payment.counts());
+    for payment in counted {
+        if let Some(owner) = payment.owner {
+            let (currency, totals) = facts::contribution(&payment.figures);
+            loaded.entry(owner).or_default().entry(currency).or_default().add(&totals);
+        }
+    }
+    let spans: Vec<store::totals::Span> = loaded
+        .iter()
+        .flat_map(|(owner, spend)| spend.keys().map(move |currency| (owner, currency)))
+        .filter_map(|(owner, currency)| {
+            Some(store::totals::Span { owner_id: owner.0, currency: String::from((*currency)?) })
+        })
+        .collect();
+    let ids: BTreeSet<Uuid> = world.payments.keys().map(|id| id.0).collect();
+    let left = store::totals::spans_without(tx, &spans, &ids).await?;
+    for (id, spend) in stored {
+        let Some(node) = world.references.get_mut(&id) else { continue };
+        node.stored_spend = spend.clone();
+        node.rest = spend;
+        for (currency, totals) in loaded.get(&id).into_iter().flatten() {
+            let Some(rest) = node.rest.get_mut(currency) else { continue };
+            rest.subtract_sums(totals);
+            let code = currency.map_or_else(String::new, String::from);
+            let (first, last) = left.get(&(id.0, code)).copied().unwrap_or_default();
+            (rest.first_payment_at, rest.last_payment_at) = (first, last);
+        }
+        node.rest.retain(|_, totals| *totals != Totals::default());
+    }
+    Ok(())
+}
+
+/// Works out what the stored columns leave out: where each reference hangs, what deletions reached, and how
+/// each customer is shown.
+fn plant(world: &mut World) {
+    let components: Vec<(Uuid, BTreeSet<ReferenceId>)> =
+        world.components.iter().map(|(id, members)| (*id, members.clone())).collect();
+    for (component, members) in components {
+        let view: claims::Component<'_> = members
+            .iter()
+            .filter_map(|id| world.references.get(id).map(|node| (*id, (node.kind, &node.facts))))
+            .collect();
+        let forest = claims::forest(&view);
+        for (id, standing) in forest.standings {
+            if let Some(node) = world.references.get_mut(&id) {
+                node.root = standing.root;
+                node.deleted_at = standing.deleted_at;
+            }
+        }
+        if !forest.reaches.is_empty() {
+            world.reaches.insert(component, forest.reaches);
+        }
+        let mut trees: BTreeMap<CustomerId, Vec<ReferenceId>> = BTreeMap::new();
+        for id in &members {
+            if let Some(customer) = world.references.get(id).and_then(|node| node.customer) {
+                trees.entry(customer).or_default().push(*id);
+            }
+        }
+        for (id, tree) in trees {
+            let Some((shown, spend)) = super::customers::shown(world, id, &tree) else { continue };
+            if let Some(node) = world.customers.get_mut(&id) {
+                node.shown = Some(shown);
+                node.stored_spend = spend.clone();
+                node.spend = spend;
+            }
+        }
+    }
+}

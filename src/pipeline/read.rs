@@ -1,0 +1,161 @@
+//! Stages 2 and 3 over one message: from bytes to the events it holds and the rows that record them. Pure.
+
+use crate::{
+    model::{
+        event::{Event, Reading},
+        inbound::{Headers, Raw, Verdict},
+        stamp::EventKey,
+        time::Timestamp,
+    },
+    normalize,
+    pipeline::{Disposition, Sources},
+    provider::Source,
+    store::inbox::Record,
+    verify,
+};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The largest body that is read (contract 4).
+pub const LARGEST_BODY: usize = 1024 * 1024;
+
+/// One event of a message, ready to be recorded and applied.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Which message of the batch it came in.
+    pub(super) message: usize,
+    /// Its row.
+    pub(super) record: Record,
+    /// What it is, unless nothing of it is to be applied.
+    pub(super) event: Option<Arc<Event>>,
+    /// What becomes of it, unless it turns out to be a duplicate.
+    pub(super) disposition: Disposition,
+}
+
+/// Reads one message. It always gives at least one entry: what cannot be read is recorded as rejected.
+pub(super) fn read(
+    message: usize,
+    raw: &Raw,
+    sources: &Sources,
+    now: Timestamp,
+    new_id: &mut dyn FnMut() -> Uuid,
+) -> Vec<Entry> {
+    let mut entry = |record, event, disposition| Entry { message, record, event, disposition };
+    let mut refused = |source: Option<&Source>, verified: bool, why: String| {
+        let id = new_id();
+        vec![entry(rejected(id, raw, source, verified, &why, now), None, Disposition::Rejected(why))]
+    };
+    let Some(source) = sources.get(&raw.source) else {
+        let why = format!(
+            "source `{}` is not configured: add it under [[sources]], or mend the routing key",
+            raw.source.chars().take(100).collect::<String>()
+        );
+        return refused(None, false, why);
+    };
+    if let Some(why) = &raw.dead {
+        return refused(Some(source), false, format!("given up by the broker: {why}"));
+    }
+    if raw.body.len() > LARGEST_BODY {
+        let why = format!("the body has {} bytes, {LARGEST_BODY} are allowed", raw.body.len());
+        return refused(Some(source), false, why);
+    }
+    let verified = match verify::verify(source, raw, now) {
+        Ok(verified) => verified,
+        Err(why) => return refused(Some(source), false, why.to_string()),
+    };
+    let events = match normalize::normalize(&verified) {
+        Ok(events) => events,
+        Err(why) => return refused(Some(source), verified.verified(), why.to_string()),
+    };
+    let headers = kept_headers(source, &raw.headers);
+    events
+        .into_iter()
+        .map(|event| {
+            let (verdict, reason, disposition) = match &event.reading {
+                Reading::Asserts(_) => (Verdict::Applied, None, Disposition::Applied),
+                Reading::Ignored(why) => {
+                    (Verdict::Ignored, Some(why.clone()), Disposition::Ignored(why.clone()))
+                }
+                Reading::Malformed(why) => {
+                    (Verdict::Rejected, Some(why.clone()), Disposition::Rejected(why.clone()))
+                }
+            };
+            let dedupe_key = match verdict {
+                Verdict::Rejected => rejected_key(raw, Some(&event.key)),
+                _ => event.key.as_str().to_owned(),
+            };
+            let record = Record {
+                id: new_id(),
+                environment: Some(event.environment.to_string()),
+                source: source.name.to_string(),
+                provider_event_id: event.provider_event_id.clone(),
+                dedupe_key,
+                kind: Some(event.kind.clone()),
+                verdict: verdict.as_str(),
+                reason,
+                notes: event.notes.clone(),
+                verified: event.verified,
+                headers: headers.clone(),
+                occurred_at: event.occurred_at,
+                received_at: event.received_at,
+                copies: 1,
+                body: raw.body.clone(),
+            };
+            let event = matches!(event.reading, Reading::Asserts(_)).then(|| Arc::new(event));
+            entry(record, event, disposition)
+        })
+        .collect()
+}
+
+/// The row of a message of which nothing can be applied.
+pub(super) fn rejected(
+    id: Uuid,
+    raw: &Raw,
+    source: Option<&Source>,
+    verified: bool,
+    why: &str,
+    now: Timestamp,
+) -> Record {
+    let verdict = if raw.dead.is_some() { Verdict::Dead } else { Verdict::Rejected };
+    let headers = match source {
+        Some(source) => kept_headers(source, &raw.headers),
+        None => Headers::default(),
+    };
+    Record {
+        id,
+        environment: source.map(|source| source.environment.to_string()),
+        source: raw.source.replace('\0', ""),
+        provider_event_id: None,
+        dedupe_key: rejected_key(raw, None),
+        kind: None,
+        verdict: verdict.as_str(),
+        reason: Some(why.to_owned()),
+        notes: Vec::new(),
+        verified,
+        headers,
+        occurred_at: None,
+        received_at: raw.received_at.map_or(now, |at| at.min(now)),
+        copies: 1,
+        body: raw.body.clone(),
+    }
+}
+
+/// Only what a scheme reads is kept, a credential as its hash.
+fn kept_headers(source: &Source, headers: &Headers) -> Headers {
+    source.provider.scheme.map_or_else(Headers::default, |scheme| scheme.kept_headers(headers))
+}
+
+/// A rejected event takes no key of a good one: its own stands apart, over all that was sent.
+fn rejected_key(raw: &Raw, item: Option<&EventKey>) -> String {
+    let mut hash = Sha256::new();
+    for part in raw.headers.iter().flat_map(|(name, value)| [name.to_owned(), value.to_string()]) {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.update(&raw.body);
+    let kind = if raw.dead.is_some() { "dead" } else { "rejected" };
+    let source = raw.source.replace('\0', "");
+    let item = item.map_or("", EventKey::as_str);
+    format!("\u{1f}{kind}\u{1f}{source}\u{1f}{}\u{1f}{item}", hex::encode(hash.finalize()))
+}

@@ -1,0 +1,310 @@
+//! Customers' rows and the people as shown.
+
+use crate::{
+    model::{customer::Person, id::CustomerId, reference::ReferenceId, time::Timestamp},
+    set,
+    store::{Result, Tx, codec::Key},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// One customer's row.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Ours.
+    pub id: Uuid,
+    /// Where it belongs.
+    pub environment: String,
+    /// The reference at the top of its tree.
+    pub root_id: Uuid,
+    /// Grows by one with every message.
+    pub version: i64,
+    /// Whether it is gone.
+    pub deleted: bool,
+    /// The customer that it went into.
+    pub absorbed_into: Option<Uuid>,
+    /// When we first heard of it.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Columns {
+    id: Key,
+    environment: String,
+    root_id: Key,
+    version: i64,
+    deleted: bool,
+    absorbed_into: Option<Key>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// Locks the customers of some roots in one order and reads them, gone ones too.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(tx: &mut Tx, roots: impl IntoIterator<Item = ReferenceId>) -> Result<Vec<Row>> {
+    // Differs because SQLite has one writer: its transaction is the lock.
+    let sql = tx.pick(
+        "select id, environment, root_id, version, deleted, absorbed_into, created_at, updated_at
+         from customers where root_id in
+             (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+         order by id for update",
+        "select id, environment, root_id, version, deleted, absorbed_into, created_at, updated_at
+         from customers where root_id in (select value->>'id' from json_each($1)) order by id",
+    );
+    let roots = roots.into_iter().map(|root| root.0);
+    let rows: Vec<Columns> = tx.query(sql).bind_ids(roots).all().await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Row {
+            id: row.id.0,
+            environment: row.environment,
+            root_id: row.root_id.0,
+            version: row.version,
+            deleted: row.deleted,
+            absorbed_into: row.absorbed_into.map(|key| key.0),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+        .collect())
+}
+
+/// Writes customers: new ones are inserted, known ones replaced.
+///
+/// # Errors
+/// When the database fails.
+pub async fn write(tx: &mut Tx, rows: &[Row]) -> Result<()> {
+    if !rows.is_empty() {
+        set!(
+            tx,
+            "insert into customers (id, environment, root_id, version, deleted, absorbed_into,
+                 created_at, updated_at)
+             select r.id, r.environment, r.root_id, r.version, r.deleted, r.absorbed_into,
+                 r.created_at, r.updated_at from",
+            [
+                id uuid, environment text, root_id uuid, version bigint, deleted boolean,
+                absorbed_into uuid, created_at timestamptz, updated_at timestamptz
+            ],
+            "where true on conflict (id) do update set root_id = excluded.root_id,
+                 version = excluded.version, deleted = excluded.deleted,
+                 absorbed_into = excluded.absorbed_into, updated_at = excluded.updated_at"
+        )
+        .bind_rows(rows)
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// Lets the aliases of customers that went into another one answer with that one too.
+///
+/// # Errors
+/// When the database fails.
+pub async fn follow(tx: &mut Tx, absorbed: &[(CustomerId, CustomerId)]) -> Result<()> {
+    #[derive(Serialize)]
+    struct Move {
+        gone: Uuid,
+        kept: Uuid,
+    }
+    let rows: Vec<Move> =
+        absorbed.iter().map(|(gone, kept)| Move { gone: gone.0, kept: kept.0 }).collect();
+    if !rows.is_empty() {
+        set!(
+            tx,
+            "update customers set absorbed_into = r.kept from",
+            [gone uuid, kept uuid],
+            "where customers.absorbed_into = r.gone"
+        )
+        .bind_rows(&rows)
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// A person as shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    /// Whose.
+    pub customer_id: Uuid,
+    /// Where it belongs.
+    pub environment: String,
+    /// The app's own user id.
+    pub external_id: Option<String>,
+    /// The name.
+    pub name: Option<String>,
+    /// The address.
+    pub email: Option<String>,
+    /// What spellings of the address have in common.
+    pub email_key: Option<String>,
+    /// The same, where somebody vouches for the address.
+    pub verified_email_key: Option<String>,
+    /// E.164.
+    pub phone: Option<String>,
+    /// Whether this is nobody yet.
+    pub is_anonymous: bool,
+    /// The best subscription's status, or `none`.
+    pub subscription_status: String,
+    /// All of it.
+    pub person: Person,
+}
+
+/// Writes profiles: new ones are inserted, known ones replaced.
+///
+/// # Errors
+/// When the database fails.
+pub async fn write_profiles(tx: &mut Tx, rows: &[Profile]) -> Result<()> {
+    if !rows.is_empty() {
+        set!(
+            tx,
+            "insert into customer_profiles (customer_id, environment, external_id, name, email,
+                 email_key, verified_email_key, phone, is_anonymous, subscription_status, person)
+             select r.customer_id, r.environment, r.external_id, r.name, r.email, r.email_key,
+                 r.verified_email_key, r.phone, r.is_anonymous, r.subscription_status, r.person
+             from",
+            [
+                customer_id uuid, environment text, external_id text, name text, email text,
+                email_key text, verified_email_key text, phone text, is_anonymous boolean,
+                subscription_status text, person jsonb
+            ],
+            "where true on conflict (customer_id) do update set external_id = excluded.external_id,
+                 name = excluded.name, email = excluded.email, email_key = excluded.email_key,
+                 verified_email_key = excluded.verified_email_key, phone = excluded.phone,
+                 is_anonymous = excluded.is_anonymous,
+                 subscription_status = excluded.subscription_status, person = excluded.person"
+        )
+        .bind_rows(rows)
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// Takes away what is shown of customers that are gone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove_shown(tx: &mut Tx, gone: &[Uuid]) -> Result<()> {
+    if !gone.is_empty() {
+        set!(
+            tx,
+            "delete from customer_profiles where customer_id in (select r.id from",
+            [id uuid],
+            ")"
+        )
+        .bind_ids(gone.iter().copied())
+        .execute()
+        .await?;
+        set!(
+            tx,
+            "delete from customer_totals where customer_id in (select r.id from",
+            [id uuid],
+            ")"
+        )
+        .bind_ids(gone.iter().copied())
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// Something that two sources say and that cannot both be true.
+#[derive(Clone, Debug, Serialize)]
+pub struct Conflict {
+    /// Ours.
+    pub id: Uuid,
+    /// Where it belongs.
+    pub environment: String,
+    /// `reference_moved` or `second_currency`.
+    pub kind: &'static str,
+    /// Whose.
+    pub customer_id: Option<Uuid>,
+    /// Of which payment.
+    pub payment_id: Option<Uuid>,
+    /// What it is about.
+    pub detail: String,
+    /// When it was noticed.
+    pub created_at: Timestamp,
+}
+
+/// Records conflicts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn record_conflicts(tx: &mut Tx, conflicts: &[Conflict]) -> Result<()> {
+    if !conflicts.is_empty() {
+        set!(
+            tx,
+            "insert into conflicts (id, environment, kind, customer_id, payment_id, detail,
+                 resolved_at, created_at)
+             select r.id, r.environment, r.kind, r.customer_id, r.payment_id, r.detail, null,
+                 r.created_at from",
+            [
+                id uuid, environment text, kind text, customer_id uuid, payment_id uuid,
+                detail text, created_at timestamptz
+            ],
+            "where true"
+        )
+        .bind_rows(conflicts)
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// Erases what conflicts and outgoing events say of customers and payments that were deleted. A message that
+/// still waits goes out with the ids alone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn erase_told(
+    tx: &mut Tx,
+    customers: impl IntoIterator<Item = Uuid> + Clone,
+    payments: impl IntoIterator<Item = Uuid>,
+) -> Result<()> {
+    let gone: Vec<Uuid> = customers.clone().into_iter().chain(payments).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    // Differs because the databases edit JSON by functions of other names.
+    let sql = tx.pick(
+        "update outgoing_events set body = (jsonb_set(jsonb_set(body::jsonb, '{data}',
+                 jsonb_build_object('customer', jsonb_build_object(
+                     'object', 'customer', 'id', body::jsonb #>> '{data,customer,id}',
+                     'deleted', true))), '{previous_attributes}', '{}'::jsonb))::text
+         where (customer_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+             or payment_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid)))
+             and kind <> 'customer.deleted'",
+        "update outgoing_events set body = json_set(body, '$.data',
+                 json_object('customer', json_object(
+                     'object', 'customer', 'id', body->>'$.data.customer.id',
+                     'deleted', json('true'))), '$.previous_attributes', json('{}'))
+         where (customer_id in (select value->>'id' from json_each($1))
+             or payment_id in (select value->>'id' from json_each($1)))
+             and kind <> 'customer.deleted'",
+    );
+    tx.query(sql).bind_ids(gone.iter().copied()).execute().await?;
+    set!(
+        tx,
+        "update attempts set response = null where message_id in (select m.id from messages as m
+             join outgoing_events as e on e.id = m.event_id where e.customer_id in (select r.id from",
+        [id uuid],
+        "))"
+    )
+    .bind_ids(gone.iter().copied())
+    .execute()
+    .await?;
+    set!(
+        tx,
+        "update conflicts set detail = 'erased' where customer_id in (select r.id from",
+        [id uuid],
+        ")"
+    )
+    .bind_ids(gone)
+    .execute()
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Payments and their names.
+
+use crate::{
+    model::{id::PaymentId, payment::PaymentFacts, time::Timestamp},
+    set,
+    store::{Error, Result, Tx, codec::Key},
+};
+use serde::Serialize;
+use sqlx::types::Json;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// One payment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Ours.
+    pub id: Uuid,
+    /// Where it belongs.
+    pub environment: String,
+    /// The namespace of its source.
+    pub namespace: String,
+    /// The provider's id that it is shown under.
+    pub provider_payment_id: String,
+    /// The reference that it is counted at.
+    pub owner_id: Option<Uuid>,
+    /// The payment that it turned out to be another name of.
+    pub absorbed_into: Option<Uuid>,
+    /// Whether only its key is left.
+    pub erased: bool,
+    /// As shown.
+    pub status: String,
+    /// Minor units.
+    pub amount: Option<i64>,
+    /// The code.
+    pub currency: Option<String>,
+    /// Minor units.
+    pub amount_refunded: i64,
+    /// Minor units.
+    pub disputed_lost: i64,
+    /// Of a succeeded one.
+    pub paid_at: Option<Timestamp>,
+    /// The payer's address where nothing else names a customer.
+    pub match_email: Option<String>,
+    /// What is known of it.
+    pub facts: PaymentFacts,
+    /// When we first heard of it.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// One name of a payment.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Name {
+    /// Where it belongs.
+    pub environment: String,
+    /// The namespace of its source.
+    pub namespace: String,
+    /// The provider's id.
+    pub provider_payment_id: String,
+    /// Whose name it is; nil where that is asked for.
+    pub payment_id: Uuid,
+}
+
+/// Those of some names that are known, with whose they are.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(tx: &mut Tx, names: &[Name]) -> Result<Vec<Name>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(String, String, String, PaymentId)> = set!(
+        tx,
+        "select k.environment, k.namespace, k.provider_payment_id, k.payment_id
+         from payment_keys as k join",
+        [environment text, namespace text, provider_payment_id text],
+        "on k.environment = r.environment and k.namespace = r.namespace
+             and k.provider_payment_id = r.provider_payment_id"
+    )
+    .bind_rows(names)
+    .all()
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(environment, namespace, provider_payment_id, id)| Name {
+            environment,
+            namespace,
+            provider_payment_id,
+            payment_id: id.0,
+        })
+        .collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct Columns {
+    id: Key,
+    environment: String,
+    namespace: String,
+    provider_payment_id: String,
+    owner_id: Option<Key>,
+    absorbed_into: Option<Key>,
+    erased: bool,
+    status: String,
+    amount: Option<i64>,
+    currency: Option<String>,
+    amount_refunded: i64,
+    disputed_lost: i64,
+    paid_at: Option<Timestamp>,
+    match_email: Option<String>,
+    facts: Json<PaymentFacts>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// Locks some payments in one order and reads them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(tx: &mut Tx, ids: &BTreeSet<Uuid>) -> Result<Vec<Row>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Differs because SQLite has one writer: its transaction is the lock.
+    let sql = tx.pick(
+        "select id, environment, namespace, provider_payment_id, owner_id, absorbed_into, erased,
+             status, amount, currency, amount_refunded, disputed_lost, paid_at, match_email, facts,
+             created_at, updated_at
+         from payments where id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+         order by id for update",
+        "select id, environment, namespace, provider_payment_id, owner_id, absorbed_into, erased,
+             status, amount, currency, amount_refunded, disputed_lost, paid_at, match_email, facts,
+             created_at, updated_at
+         from payments where id in (select value->>'id' from json_each($1)) order by id",
+    );
+    let rows: Vec<Columns> = tx.query(sql).bind_ids(ids.iter().copied()).all().await?;
+    Ok(rows.into_iter().map(Columns::row).collect())
+}
+
+impl Columns {
+    fn row(self) -> Row {
+        Row {
+            id: self.id.0,
+            environment: self.environment,
+            namespace: self.namespace,
+            provider_payment_id: self.provider_payment_id,
+            owner_id: self.owner_id.map(|key| key.0),
+            absorbed_into: self.absorbed_into.map(|key| key.0),
+            erased: self.erased,
+            status: self.status,
+            amount: self.amount,
+            currency: self.currency,
+            amount_refunded: self.amount_refunded,
+            disputed_lost: self.disputed_lost,
+            paid_at: self.paid_at,
+            match_email: self.match_email,
+            facts: self.facts.0,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+/// Inserts names that were not there.
+///
+/// # Errors
+/// [`Error::Grew`] when another transaction was faster with one of them; else when the database fails.
+pub async fn insert_names(tx: &mut Tx, names: &[Name]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let inserted = set!(
+        tx,
+        "insert into payment_keys (environment, namespace, provider_payment_id, payment_id)
+         select r.environment, r.namespace, r.provider_payment_id, r.payment_id from",
+        [environment text, namespace text, provider_payment_id text, payment_id uuid],
+        "where true order by r.environment, r.namespace, r.provider_payment_id
+         on conflict do nothing"
+    )
+    .bind_rows(names)
+    .execute()
+    .await?;
+    if inserted == names.len() as u64 { Ok(()) } else { Err(Error::Grew) }
+}
+
+/// Gives names to other payments: those that they turned out to be names of.
+///
+/// # Errors
+/// When the database fails.
+pub async fn move_names(tx: &mut Tx, moves: &[(Uuid, Uuid)]) -> Result<()> {
+    #[derive(Serialize)]
+    struct Move {
+        gone: Uuid,
+        kept: Uuid,
+    }
+    let rows: Vec<Move> =
+        moves.iter().map(|(gone, kept)| Move { gone: *gone, kept: *kept }).collect();
+    if !rows.is_empty() {
+        set!(
+            tx,
+            "update payment_keys set payment_id = r.kept from",
+            [gone uuid, kept uuid],
+            "where payment_keys.payment_id = r.gone"
+        )
+        .bind_rows(&rows)
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// Writes payments: new ones are inserted, known ones replaced.
+///
+/// # Errors
+/// When the database fails.
+pub async fn write(tx: &mut Tx, rows: &[Row]) -> Result<()> {
+    if !rows.is_empty() {
+        set!(
+            tx,
+            "insert into payments (id, environment, namespace, provider_payment_id, owner_id,
+                 absorbed_into, erased, status, amount, currency, amount_refunded, disputed_lost,
+                 paid_at, match_email, facts, created_at, updated_at)
+             select r.id, r.environment, r.namespace, r.provider_payment_id, r.owner_id,
+                 r.absorbed_into, r.erased, r.status, r.amount, r.currency, r.amount_refunded,
+                 r.disputed_lost, r.paid_at, r.match_email, r.facts, r.created_at, r.updated_at from",
+            [
+                id uuid, environment text, namespace text, provider_payment_id text, owner_id uuid,
+                absorbed_into uuid, erased boolean, status text, amount bigint, currency text,
+                amount_refunded bigint, disputed_lost bigint, paid_at timestamptz, match_email text,
+                facts jsonb, created_at timestamptz, updated_at timestamptz
+            ],
+            "where true on conflict (id) do update set owner_id = excluded.owner_id,
+                 absorbed_into = excluded.absorbed_into, erased = excluded.erased,
+                 status = excluded.status, amount = excluded.amount, currency = excluded.currency,
+                 amount_refunded = excluded.amount_refunded,
+                 disputed_lost = excluded.disputed_lost, paid_at = excluded.paid_at,
+                 match_email = excluded.match_email, facts = excluded.facts,
+                 updated_at = excluded.updated_at"
+        )
+        .bind_rows(rows)
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
