@@ -25,6 +25,7 @@ pub mod normalize;
 pub mod outbox;
 pub mod pipeline;
 pub mod provider;
+pub mod retry;
 pub mod shutdown;
 pub mod simulator;
 pub mod store;

@@ -46,7 +46,8 @@ create table intake_queue (
     source text not null,
     headers jsonb not null,
     body bytea not null,
-    received_at timestamptz not null
+    received_at timestamptz not null,
+    leased_until timestamptz
 );
 
 -- One name of a customer, with all that is known of it. The id is a keyed hash of (environment, kind,

@@ -46,7 +46,8 @@ create table intake_queue (
     source text not null,
     headers text not null,
     body blob not null,
-    received_at text not null
+    received_at text not null,
+    leased_until text
 ) strict;
 
 -- One name of a customer, with all that is known of it. The id is a keyed hash of (environment, kind,
