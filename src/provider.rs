@@ -8,6 +8,7 @@ use crate::{
         event::Reading,
         reference::{Kind, Scope},
         secret::Secret,
+        stamp::EventKey,
         time::Timestamp,
     },
     verify::scheme::Scheme,
@@ -18,6 +19,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 pub mod canonical;
 pub mod clerk;
+pub(crate) mod read;
 pub mod stripe;
 
 /// Every provider that is built in.
@@ -132,6 +134,22 @@ pub struct Body<'a> {
     pub source: &'a Source,
     /// When it was received.
     pub received_at: Timestamp,
+}
+
+/// A provider's time may run ahead of the receipt by so much before it is taken for a mistake.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+impl Body<'_> {
+    /// The key of one of its events: `hash` is that of the event's own bytes.
+    pub fn key(&self, id: Option<&str>, hash: &str) -> EventKey {
+        EventKey::new(&self.source.name, id.unwrap_or_default(), hash)
+    }
+
+    /// A provider's time as it counts: later than five minutes after the receipt it counts as the
+    /// receipt (semantics 2), so that one bogus time cannot freeze a field for ever.
+    pub fn counted(&self, at: Timestamp) -> Timestamp {
+        if at > self.received_at.plus(AHEAD) { self.received_at } else { at }
+    }
 }
 
 /// One event of a body, as its provider's function reads it.

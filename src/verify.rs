@@ -64,6 +64,27 @@ impl Verified {
     pub fn hash(&self) -> &str {
         &self.hash
     }
+
+    /// One that nobody checked, for the tests of the stages behind this one.
+    #[cfg(test)]
+    pub(crate) fn for_test(
+        source: Arc<Source>,
+        body: Bytes,
+        received_at: Timestamp,
+        header_id: Option<&str>,
+    ) -> Self {
+        let hash = hex::encode(Sha256::digest(&body));
+        let header_id = header_id.map(str::to_owned);
+        Self {
+            source,
+            body,
+            received_at,
+            checked: true,
+            age_unchecked: false,
+            header_id,
+            hash,
+        }
+    }
 }
 
 /// Shows no body: it may be personal.
