@@ -8,14 +8,16 @@
 use crate::{
     clock::Clock,
     handover::{Handover, LEASE, Slot, Slots},
+    health::{DATABASE, Health},
     keyring::Keyring,
-    model::{endpoint::Destination, id::EndpointId, message::Leased, time::Timestamp},
+    model::{id::EndpointId, message::Leased, time::Timestamp},
+    retry::Backoff,
     shutdown::Shutdown,
     store::{self, Db},
 };
 use chrono::TimeDelta;
 use ipnet::IpNet;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, error::Error as _, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
@@ -24,10 +26,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use attempt::Finished;
-use claim::{Claim, Destinations};
+use claim::{Claim, Destination, Destinations};
 use client::Client;
 use guard::Guard;
-use health::Health;
 use record::Recorded;
 use schedule::Schedule;
 
@@ -35,9 +36,9 @@ mod attempt;
 mod claim;
 pub mod client;
 pub mod guard;
-mod health;
 mod record;
 pub mod schedule;
+pub mod sealed;
 pub mod signature;
 pub mod spec;
 
@@ -146,6 +147,33 @@ const UNDER_WAY: Duration = Duration::from_secs(1);
 /// How many results are recorded in one transaction.
 const BATCH: usize = 500;
 
+/// Whether the database does one kind of work for us, and when to ask it again after it did not.
+#[derive(Debug)]
+struct Access {
+    backoff: Backoff,
+    fails: bool,
+    ready_at: Instant,
+}
+
+impl Access {
+    fn new() -> Self {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        Self { backoff, fails: false, ready_at: Instant::now() }
+    }
+
+    fn failed(&mut self, health: &Health, error: &store::Error) {
+        self.fails = true;
+        self.ready_at = Instant::now() + self.backoff.next();
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        health.down(DATABASE, cause);
+    }
+
+    fn succeeded(&mut self) {
+        self.fails = false;
+        self.backoff.reset();
+    }
+}
+
 /// The role that delivers.
 #[derive(Debug)]
 pub struct Deliverer {
@@ -163,8 +191,9 @@ pub struct Deliverer {
     finished: Vec<Finished>,
     backlog: HashSet<EndpointId>,
     full: bool,
-    claims: Health,
-    records: Health,
+    health: Health,
+    claims: Access,
+    records: Access,
     claim_at: Instant,
     look_often_until: Instant,
     claiming: bool,
@@ -181,6 +210,7 @@ impl Deliverer {
         db: Db,
         keyring: Keyring,
         clock: Clock,
+        health: Health,
         settings: Settings,
     ) -> Result<(Self, Handover), Error> {
         let slots = Slots::new(settings.per_endpoint.max(1), settings.total.max(1));
@@ -200,8 +230,9 @@ impl Deliverer {
             finished: Vec::new(),
             backlog: HashSet::new(),
             full: false,
-            claims: Health::new("claim"),
-            records: Health::new("record"),
+            health,
+            claims: Access::new(),
+            records: Access::new(),
             claim_at: now,
             look_often_until: now,
             claiming: false,
@@ -287,12 +318,12 @@ impl Deliverer {
 
     /// When results can be recorded, if there are any and none are being recorded.
     fn record_at(&self) -> Option<Instant> {
-        (!self.recording && !self.finished.is_empty()).then_some(self.records.ready_at())
+        (!self.recording && !self.finished.is_empty()).then_some(self.records.ready_at)
     }
 
     /// When to look for due messages, unless that is under way.
     fn look_at(&self) -> Option<Instant> {
-        let at = self.claim_at.max(self.claims.ready_at());
+        let at = self.claim_at.max(self.claims.ready_at);
         (!self.claiming && !self.closing).then_some(at)
     }
 
@@ -316,9 +347,10 @@ impl Deliverer {
     fn recorded(&mut self, recorded: Recorded) -> Step {
         self.recording = false;
         match &recorded.error {
-            Some(error) => self.records.failed(error),
+            Some(error) => self.records.failed(&self.health, error),
             None => self.records.succeeded(),
         }
+        self.report();
         self.finished.extend(recorded.kept);
         if !recorded.gone.is_empty() {
             // Nothing more goes there: what is handed over meanwhile waits for the next look.
@@ -339,11 +371,12 @@ impl Deliverer {
         let claim = match claimed {
             Ok(claim) => claim,
             Err(error) => {
-                self.claims.failed(&error);
+                self.claims.failed(&self.health, &error);
                 return Step::Claimed(0);
             }
         };
         self.claims.succeeded();
+        self.report();
         self.plan_next_look(&claim);
         self.destinations = Some(claim.destinations);
         self.database_time = Some(claim.now);
@@ -363,6 +396,12 @@ impl Deliverer {
             }
         }
         Step::Claimed(count)
+    }
+
+    fn report(&self) {
+        if !self.claims.fails && !self.records.fails {
+            self.health.up(DATABASE);
+        }
     }
 
     fn plan_next_look(&mut self, claim: &Claim) {

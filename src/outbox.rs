@@ -2,7 +2,6 @@
 //! transaction of the change.
 
 use crate::{
-    clock::Clock,
     handover::{Handover, Slot},
     model::{
         endpoint::Subscription,
@@ -16,6 +15,7 @@ use crate::{
     },
 };
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Writes the events that some enabled endpoint of their environment takes, and a message for each such
 /// endpoint: a constant number of statements, and one if there is no endpoint.
@@ -30,7 +30,7 @@ pub async fn write(
     tx: &mut Tx,
     events: &[OutgoingEvent],
     now: Timestamp,
-    ids: &Clock,
+    new_id: impl FnMut() -> Uuid + Send,
     handover: Option<&Handover>,
 ) -> store::Result<Vec<(Leased, Slot)>> {
     if events.is_empty() {
@@ -42,7 +42,7 @@ pub async fn write(
         return Ok(Vec::new());
     }
     let now = store::now(tx, now).await?;
-    let batch = assemble(&told, ids, handover, now);
+    let batch = assemble(&told, new_id, handover, now);
     messages::write(tx, &batch.events, &batch.messages, now).await?;
     Ok(batch.handed_over)
 }
@@ -69,7 +69,7 @@ struct Batch {
 
 fn assemble(
     told: &[(&OutgoingEvent, Vec<EndpointId>)],
-    ids: &Clock,
+    mut new_id: impl FnMut() -> Uuid,
     handover: Option<&Handover>,
     now: Timestamp,
 ) -> Batch {
@@ -79,9 +79,9 @@ fn assemble(
     for (event, takers) in told {
         let row = row(event);
         for endpoint_id in takers {
-            let id = MessageId(ids.new_id());
+            let id = MessageId(new_id());
             let slot = handover.and_then(|handover| handover.reserve(*endpoint_id));
-            let lease = slot.as_ref().map(|_| ids.new_id());
+            let lease = slot.as_ref().map(|_| new_id());
             batch.messages.push(NewMessage {
                 id: id.0,
                 event_id: row.id,
@@ -127,9 +127,9 @@ mod tests {
         message::{Cause, EventData, EventType},
     };
 
-    fn event(environment: &str, kind: EventType) -> OutgoingEvent {
+    fn event(number: u128, environment: &str, kind: EventType) -> OutgoingEvent {
         OutgoingEvent {
-            id: EventId(Clock::system().new_id()),
+            id: EventId(Uuid::from_u128(number)),
             kind,
             timestamp: Timestamp::default(),
             environment: environment.into(),
@@ -143,7 +143,7 @@ mod tests {
 
     fn subscription(number: u128, environment: &str, pattern: &str) -> Subscription {
         Subscription {
-            endpoint_id: EndpointId(uuid::Uuid::from_u128(number)),
+            endpoint_id: EndpointId(Uuid::from_u128(number)),
             environment: environment.into(),
             event_types: vec![pattern.into()],
         }
@@ -152,9 +152,9 @@ mod tests {
     #[test]
     fn an_event_goes_to_each_endpoint_that_takes_it_and_to_no_other() {
         let events = [
-            event("live", EventType::PaymentSucceeded),
-            event("live", EventType::CustomerCreated),
-            event("test", EventType::PaymentSucceeded),
+            event(1, "live", EventType::PaymentSucceeded),
+            event(2, "live", EventType::CustomerCreated),
+            event(3, "test", EventType::PaymentSucceeded),
         ];
         let subscriptions = [
             subscription(1, "live", "*"),
@@ -171,11 +171,17 @@ mod tests {
     #[test]
     fn only_what_found_a_slot_is_leased_and_handed_over() {
         let (handover, _receiver) = Handover::new(crate::handover::Slots::new(1, 10));
-        let events = [event("live", EventType::WebhookTest), event("live", EventType::WebhookTest)];
+        let events =
+            [event(1, "live", EventType::WebhookTest), event(2, "live", EventType::WebhookTest)];
         let subscriptions = [subscription(1, "live", "*")];
         let told = recipients(&events, &subscriptions);
+        let mut last = 0;
+        let ids = || {
+            last += 1;
+            Uuid::from_u128(last)
+        };
         let now = Timestamp::from_seconds(1_700_000_000).expect("a time");
-        let batch = assemble(&told, &Clock::system(), Some(&handover), now);
+        let batch = assemble(&told, ids, Some(&handover), now);
         let due: Vec<_> = batch.messages.iter().map(|m| (m.lease.is_some(), m.due_at)).collect();
         assert_eq!(due, [(true, now.plus(chrono::TimeDelta::seconds(60))), (false, now)]);
         let [(leased, _)] = &batch.handed_over[..] else { panic!("one is handed over") };

@@ -3,13 +3,13 @@
 use crate::{
     deliver::{
         Shared,
+        claim::Destination,
         client::{Answer, Failure, Request},
         schedule::{self, Schedule},
         signature,
     },
     handover::Slot,
     model::{
-        endpoint::Destination,
         id::{EndpointId, MessageId},
         message::Leased,
         time::Timestamp,

@@ -1,12 +1,13 @@
 //! Takes due messages under lease: retries, what found no slot, and what another process left behind.
 
 use crate::{
-    deliver::Shared,
+    deliver::{Shared, sealed},
     handover::{Slot, Slots},
     model::{
-        endpoint::Destination,
+        endpoint::Endpoint,
         id::{AttemptId, EndpointId},
         message::Leased,
+        secret::Secret,
         time::Timestamp,
     },
     store::{
@@ -24,6 +25,14 @@ use tokio::time::Instant;
 
 /// How many messages are leased in one transaction.
 const MOST: usize = 256;
+
+/// An enabled endpoint with all that is needed to send to it.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub endpoint: Endpoint,
+    /// Several during a rotation.
+    pub secrets: Vec<Secret>,
+}
 
 /// The enabled endpoints, as they were a moment ago.
 #[derive(Clone, Debug)]
@@ -89,20 +98,22 @@ pub(super) async fn claim(
     Ok(Claim { destinations, now: (now, begun), messages, backlog, full, next })
 }
 
+/// Those whose secrets cannot be opened are left out: their messages wait until that is put right.
 async fn load(
     shared: &Shared,
     tx: &mut store::Tx,
     now: Timestamp,
     loaded: Instant,
 ) -> store::Result<Destinations> {
-    let all = endpoints::destinations(tx, &shared.keyring, now).await?;
-    let mut by_id = HashMap::with_capacity(all.len());
-    for destination in all {
-        if destination.secrets.is_empty() {
-            tracing::debug!(endpoint = %destination.endpoint.id, "no secret of this endpoint can be opened");
+    let enabled = endpoints::enabled(tx).await?;
+    let mut by_id = HashMap::with_capacity(enabled.len());
+    for (endpoint, kept) in enabled {
+        let secrets = sealed::open(&shared.keyring, &kept, now);
+        if secrets.is_empty() {
+            tracing::debug!(endpoint = %endpoint.id, "this endpoint has no secret that can be opened");
             continue;
         }
-        by_id.insert(destination.endpoint.id, Arc::new(destination));
+        by_id.insert(endpoint.id, Arc::new(Destination { endpoint, secrets }));
     }
     Ok(Destinations { by_id, loaded })
 }

@@ -15,7 +15,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 impl Default for Schedule {
     /// 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h: ten tries over three days.
     fn default() -> Self {
-        let hours = [2, 5, 10, 14, 20, 24].map(|hours| Duration::from_hours(hours));
+        let hours = [2, 5, 10, 14, 20, 24].map(Duration::from_hours);
         let first = [5, 300, 1_800].map(Duration::from_secs);
         Self(first.into_iter().chain(hours).collect())
     }

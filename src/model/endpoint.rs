@@ -87,13 +87,14 @@ impl Subscription {
     }
 }
 
-/// An enabled endpoint with all that is needed to send to it.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The endpoint.
-    pub endpoint: Endpoint,
-    /// What it is signed with: several during a rotation, none when none can be opened.
-    pub secrets: Vec<Secret>,
+/// One of an endpoint's secrets as it is kept: sealed under the daemon's own key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SealedSecret {
+    /// The sealed text.
+    pub sealed: String,
+    /// When it no longer signs; never, if that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -1,26 +1,16 @@
-//! Webhook endpoints: who is told. Their secrets are sealed at rest.
+//! Webhook endpoints: who is told. Their secrets come and go sealed.
 
 use crate::{
-    keyring::Keyring,
     model::{
-        endpoint::{Destination, Endpoint, EndpointSettings, EndpointSpec, Subscription},
+        endpoint::{Endpoint, EndpointSettings, EndpointSpec, SealedSecret, Subscription},
         id::EndpointId,
         secret::Secret,
         time::Timestamp,
     },
     store::{Result, Tx},
 };
-use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use std::collections::BTreeMap;
-
-/// One of an endpoint's secrets as it is kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Sealed {
-    sealed: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    until: Option<Timestamp>,
-}
 
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
@@ -32,7 +22,7 @@ struct Row {
     event_types: Json<Vec<String>>,
     headers: Json<BTreeMap<String, Secret>>,
     settings: Json<EndpointSettings>,
-    secrets: Json<Vec<Sealed>>,
+    secrets: Json<Vec<SealedSecret>>,
     enabled: bool,
     disabled_reason: Option<String>,
     deleted: bool,
@@ -59,16 +49,6 @@ impl Row {
             updated_at: self.updated_at,
         }
     }
-
-    /// Those secrets that open and are not over yet.
-    fn open(&self, keyring: &Keyring, now: Timestamp) -> Vec<Secret> {
-        let valid = self.secrets.iter().filter(|kept| kept.until.is_none_or(|until| now < until));
-        valid.filter_map(|kept| keyring.open(&kept.sealed).ok()).map(Secret::new).collect()
-    }
-}
-
-fn sealed(keyring: &Keyring, secret: &Secret) -> Json<Vec<Sealed>> {
-    Json(vec![Sealed { sealed: keyring.seal(secret.expose()), until: None }])
 }
 
 /// A [`Secret`] hides itself when serialized: what is kept is the text.
@@ -83,10 +63,9 @@ fn exposed(headers: &BTreeMap<String, Secret>) -> Json<BTreeMap<String, String>>
 /// When the database fails.
 pub async fn create(
     tx: &mut Tx,
-    keyring: &Keyring,
     id: EndpointId,
     spec: &EndpointSpec,
-    secret: &Secret,
+    secret: SealedSecret,
     now: Timestamp,
 ) -> Result<Option<Endpoint>> {
     let made = tx
@@ -104,7 +83,7 @@ pub async fn create(
         .bind(Json(spec.event_types.clone()))
         .bind(exposed(&spec.headers))
         .bind(Json(spec.settings.clone()))
-        .bind(sealed(keyring, secret))
+        .bind(Json(vec![secret]))
         .bind(true)
         .bind(false)
         .bind(now)
@@ -131,36 +110,41 @@ pub enum Declared {
     Unchanged,
 }
 
-/// Makes or updates the endpoint of a name in an environment. A secret that is given replaces the one that
-/// is kept; `fresh` is used for a new endpoint without one. Whether it is enabled stays as it is.
+/// Makes or updates the endpoint of a name in an environment; whether it is enabled stays as it is.
+///
+/// `secret` is shown what is kept (nothing, for a new endpoint) and says what replaces it, if anything; a new
+/// endpoint without a secret sends nothing.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn declare(
     tx: &mut Tx,
-    keyring: &Keyring,
     id: EndpointId,
     spec: &EndpointSpec,
-    (given, fresh): (Option<&Secret>, &Secret),
+    secret: impl Fn(&[SealedSecret]) -> Option<SealedSecret> + Send,
     now: Timestamp,
 ) -> Result<Declared> {
-    if create(tx, keyring, id, spec, given.unwrap_or(fresh), now).await?.is_some() {
-        return Ok(Declared::Created);
-    }
     // Differs because SQLite has one writer, and no row locks.
     let sql = tx.pick(
         "select * from endpoints where environment = $1 and name = $2 for update",
         "select * from endpoints where environment = $1 and name = $2",
     );
     let environment = spec.environment.to_string();
-    let kept = tx.query(sql).bind(environment).bind(spec.name.clone()).one::<Row>().await?;
-    let same_secret = given.is_none_or(|given| kept.open(keyring, now) == [given.clone()]);
-    let secrets = match given {
-        Some(given) if !same_secret => sealed(keyring, given),
-        _ => kept.secrets.clone(),
-    };
-    let (id, deleted) = (kept.id, kept.deleted);
-    if same_secret && !deleted && kept.endpoint().spec == *spec {
+    let mut kept =
+        tx.query(sql).bind(environment.clone()).bind(spec.name.clone()).maybe::<Row>().await?;
+    if kept.is_none()
+        && let Some(secret) = secret(&[])
+    {
+        if create(tx, id, spec, secret, now).await?.is_some() {
+            return Ok(Declared::Created);
+        }
+        // Another process was quicker.
+        kept = tx.query(sql).bind(environment).bind(spec.name.clone()).maybe::<Row>().await?;
+    }
+    let Some(kept) = kept else { return Ok(Declared::Unchanged) };
+    let replaced = secret(&kept.secrets);
+    let (id, deleted, secrets) = (kept.id, kept.deleted, kept.secrets.clone());
+    if replaced.is_none() && !deleted && kept.endpoint().spec == *spec {
         return Ok(Declared::Unchanged);
     }
     tx.query(
@@ -174,7 +158,7 @@ pub async fn declare(
     .bind(Json(spec.event_types.clone()))
     .bind(exposed(&spec.headers))
     .bind(Json(spec.settings.clone()))
-    .bind(secrets)
+    .bind(replaced.map_or(secrets, |secret| Json(vec![secret])))
     .bind(false)
     .bind(now)
     .execute()
@@ -232,20 +216,15 @@ pub async fn set_enabled(
     Ok(changed == 1)
 }
 
-/// The enabled endpoints with their secrets opened.
+/// The enabled endpoints with their secrets.
 ///
 /// # Errors
-/// When the database fails. A secret that cannot be opened is left out.
-pub async fn destinations(
-    tx: &mut Tx,
-    keyring: &Keyring,
-    now: Timestamp,
-) -> Result<Vec<Destination>> {
+/// When the database fails.
+pub async fn enabled(tx: &mut Tx) -> Result<Vec<(Endpoint, Vec<SealedSecret>)>> {
     let sql = "select * from endpoints where enabled and not deleted order by id";
-    let rows = tx.query(sql).all::<Row>().await?;
-    let opened =
-        |row: Row| Destination { secrets: row.open(keyring, now), endpoint: row.endpoint() };
-    Ok(rows.into_iter().map(opened).collect())
+    let mut rows = tx.query(sql).all::<Row>().await?;
+    let secrets: Vec<_> = rows.iter_mut().map(|row| std::mem::take(&mut row.secrets.0)).collect();
+    Ok(rows.into_iter().map(Row::endpoint).zip(secrets).collect())
 }
 
 /// Who is told what: the enabled endpoints' patterns.
