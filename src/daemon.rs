@@ -101,15 +101,17 @@ impl Daemon {
         let key = config.key()?;
         let metrics = Metrics::collect().context("metrics cannot be collected")?;
         let listeners = if has(Role::Http) { Some(Listeners::bind(&config).await?) } else { None };
+        let health = Health::new(clock.clone());
         let db = Db::open(&config.database_url(), config.database.connections).await?;
         let deliverer = has(Role::Deliver)
             .then(|| {
                 let settings = deliver_settings(&config);
-                Deliverer::new(db.clone(), key.keyring.clone(), clock.clone(), settings)
+                let (keyring, health) = (key.keyring.clone(), health.clone());
+                Deliverer::new(db.clone(), keyring, clock.clone(), health, settings)
             })
             .transpose()?;
         let (deliverer, handover): (_, Option<Handover>) = deliverer.unzip();
-        let pipeline = Pipeline { db, sources, keyring: key.keyring, clock: clock.clone(), handover };
+        let pipeline = Pipeline { db, sources, keyring: key.keyring, clock, handover };
         Ok(Self {
             config: Arc::new(config),
             options,
@@ -119,7 +121,7 @@ impl Daemon {
             listeners,
             wake: Arc::default(),
             metrics,
-            health: Health::new(clock),
+            health,
             shutdown: Shutdown::new(),
         })
     }

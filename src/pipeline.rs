@@ -10,9 +10,6 @@ use crate::{
     clock::Clock,
     handover::{Handover, Slot},
     keyring::Keyring,
-<<<<<<< HEAD
-    model::{id::InboundId, inbound::Raw},
-=======
     model::{
         event::{Event, Reading},
         id::{EventId, InboundId},
@@ -22,7 +19,6 @@ use crate::{
         time::Timestamp,
     },
     outbox,
->>>>>>> main
     provider::Source,
     store::{
         self, Db, Error, Tx,
@@ -139,14 +135,20 @@ impl Pipeline {
         let due: Vec<_> = world
             .subscriptions
             .iter()
-            .filter(|(_, node)| crate::apply::facts::subscription_status(&node.facts, now) != node.status)
+            .filter(|(_, node)| {
+                crate::apply::facts::subscription_status(&node.facts, now) != node.status
+            })
             .map(|(id, node)| (*id, node.environment.clone(), node.key.clone()))
             .collect();
         let mut outgoing = Vec::new();
         for (id, environment, key) in due {
             let mut new_id = || self.clock.new_id();
-            let mut context =
-                Context { environment: &environment, keyring: &self.keyring, now, new_id: &mut new_id };
+            let mut context = Context {
+                environment: &environment,
+                keyring: &self.keyring,
+                now,
+                new_id: &mut new_id,
+            };
             let decision = decide::end(&mut world, [id], &mut context);
             let cause = Cause {
                 source: key.namespace.clone(),
@@ -197,12 +199,8 @@ impl Pipeline {
         let why = format!("the database cannot hold it: {}", chain(error));
         tracing::error!(stage = "apply", source = %poisonous.raw.source, why, "an event was rejected");
         let record = read::rejected(self.clock.new_id(), poisonous.raw, source, false, &why, now);
-        let entry = Entry {
-            message: 0,
-            record,
-            event: None,
-            disposition: Disposition::Rejected(why),
-        };
+        let entry =
+            Entry { message: 0, record, event: None, disposition: Disposition::Rejected(why) };
         self.commit_retried(&[poisonous], &[entry], now).await
     }
 
@@ -336,16 +334,6 @@ impl Pipeline {
         if let Some(handover) = &self.handover {
             messages.into_iter().for_each(|(message, slot)| handover.send(message, slot));
         }
-    }
-
-    /// Takes a recorded event through the stages again; none where there is no such event.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn replay(&self, id: InboundId) -> store::Result<Option<Disposition>> {
-        let mut tx = self.db.snapshot().await?;
-        let known = store::browse::inbound_event(&mut tx, None, id).await?;
-        Ok(known.map(|_| Disposition::Applied))
     }
 }
 

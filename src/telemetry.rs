@@ -31,7 +31,9 @@ pub fn log(format: Format, level: &str) -> Result<(), tracing_subscriber::filter
     let filter: Targets = level.parse()?;
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
-        Format::Text => layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
+        Format::Text => {
+            layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+        }
         Format::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     };
     // An error says that this process logs already: so do several daemons in one test.

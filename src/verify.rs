@@ -75,15 +75,7 @@ impl Verified {
     ) -> Self {
         let hash = hex::encode(Sha256::digest(&body));
         let header_id = header_id.map(str::to_owned);
-        Self {
-            source,
-            body,
-            received_at,
-            checked: true,
-            age_unchecked: false,
-            header_id,
-            hash,
-        }
+        Self { source, body, received_at, checked: true, age_unchecked: false, header_id, hash }
     }
 }
 

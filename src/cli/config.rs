@@ -29,7 +29,9 @@ impl ConfigCommand {
                 let (sources, endpoints) = (config.sources.len(), config.endpoints.len());
                 let checked = json!({"ok": true, "sources": sources, "endpoints": endpoints});
                 output.thing(&checked, |_| {
-                    format!("the settings are good: sources {sources}, declared endpoints {endpoints}")
+                    format!(
+                        "the settings are good: sources {sources}, declared endpoints {endpoints}"
+                    )
                 });
             }
             Self::Show { output: Output { json: true } } => {
@@ -74,7 +76,8 @@ fn write_values(text: &mut String, section: &str, values: &Value, context: &Cont
     let values = values.as_object().into_iter().flatten();
     for (key, value) in values {
         let path = format!("{section}.{key}");
-        let written = toml::Value::try_from(value).map_or_else(|_| value.to_string(), |v| v.to_string());
+        let written =
+            toml::Value::try_from(value).map_or_else(|_| value.to_string(), |v| v.to_string());
         let origin = context.config.origin_of(&path);
         let note = if origin == "default" { String::new() } else { format!("  # {origin}") };
         let _ = writeln!(text, "{key} = {written}{note}");

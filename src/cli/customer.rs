@@ -79,7 +79,7 @@ async fn get(
     } else {
         let keyring = context.keyring(&db).await?;
         let reference = Reference::new(Kind::External, "", id)
-            .ok_or_else(|| anyhow::anyhow!("`{id}` is neither a customer's id nor a user id"))?;
+            .map_err(|_| anyhow::anyhow!("`{id}` is neither a customer's id nor a user id"))?;
         let mut tx = db.snapshot().await.map_err(store::Error::from)?;
         browse::lookup(&mut tx, environment, &keyring, &[reference], now).await?
     };
@@ -89,7 +89,9 @@ async fn get(
             Ok(Ending::Clean)
         }
         Found::Deleted => anyhow::bail!("{id} is deleted"),
-        Found::Nothing => anyhow::bail!("there is no customer {id} in the environment {environment}"),
+        Found::Nothing => {
+            anyhow::bail!("there is no customer {id} in the environment {environment}")
+        }
     }
 }
 
@@ -105,13 +107,14 @@ async fn list(
     let slice = browse::customers(&mut tx, environment, filter, page, context.clock.now()).await?;
     let slice = slice
         .ok_or_else(|| anyhow::anyhow!("--starting-after names no customer of {environment}"))?;
-    let heads = ["ID", "EXTERNAL ID", "NAME", "EMAIL", "NET SPENT", "CURRENCY", "PAYMENTS", "SUBSCRIPTION"];
+    let heads =
+        ["ID", "EXTERNAL ID", "NAME", "EMAIL", "NET SPENT", "CURRENCY", "PAYMENTS", "SUBSCRIPTION"];
     output.list(&slice.items, slice.has_more, heads, |customer| {
         [
             customer.id.to_string(),
-            or_dash(customer.external_id.as_ref()),
-            or_dash(customer.name.as_ref()),
-            or_dash(customer.email.as_ref()),
+            or_dash(customer.person.external_id.as_ref()),
+            or_dash(customer.person.name.as_ref()),
+            or_dash(customer.person.email.as_ref()),
             thousands(customer.net_spent),
             or_dash(customer.primary_currency),
             customer.payment_count.to_string(),
@@ -130,18 +133,20 @@ fn subscription(customer: &Customer) -> String {
 
 /// Money in minor units, as everywhere.
 fn describe(customer: &Customer) -> String {
-    let identities: Vec<_> =
-        customer.identities.iter().map(|known| format!("{}:{}", known.provider, known.uid)).collect();
+    let identities: Vec<_> = customer.person.identities
+        .iter()
+        .map(|known| format!("{}:{}", known.provider, known.uid))
+        .collect();
     let mut text = output::fields(&[
         ("id", customer.id.to_string()),
         ("environment", customer.environment.to_string()),
-        ("external id", or_dash(customer.external_id.as_ref())),
-        ("name", or_dash(customer.name.as_ref())),
-        ("email", or_dash(customer.email.as_ref())),
-        ("phone", or_dash(customer.phone.as_ref())),
-        ("tags", customer.tags.join(", ")),
+        ("external id", or_dash(customer.person.external_id.as_ref())),
+        ("name", or_dash(customer.person.name.as_ref())),
+        ("email", or_dash(customer.person.email.as_ref())),
+        ("phone", or_dash(customer.person.phone.as_ref())),
+        ("tags", customer.person.tags.join(", ")),
         ("identities", identities.join(", ")),
-        ("anonymous", customer.is_anonymous.to_string()),
+        ("anonymous", customer.person.is_anonymous.to_string()),
         ("subscription", subscription(customer)),
         ("payments", customer.payment_count.to_string()),
         ("first payment", or_dash(customer.first_payment_at.map(Timestamp::to_millis_text))),

@@ -56,7 +56,8 @@ impl Doctor {
         let shown =
             json!({"ok": good, "looked_at": looked_at, "findings": findings, "repaired": repaired});
         self.output.thing(&shown, |_| {
-            let mut lines: Vec<_> = looked_at.iter().map(|what| format!("looked at  {what}")).collect();
+            let mut lines: Vec<_> =
+                looked_at.iter().map(|what| format!("looked at  {what}")).collect();
             for Finding { subject, problem, cure } in &findings {
                 lines.push(String::new());
                 lines.push(output::fields(&[
@@ -168,7 +169,11 @@ impl Examination {
         for drift in totals::recount(&mut tx).await? {
             let subject = format!("totals of {} {} {}", drift.holder, drift.id, drift.currency);
             let problem = format!("stored {:?}, counted {:?}", drift.stored, drift.counted);
-            self.findings.push(Finding::new(&subject, problem, "run `customer-sync doctor --repair`"));
+            self.findings.push(Finding::new(
+                &subject,
+                problem,
+                "run `customer-sync doctor --repair`",
+            ));
         }
         Ok(())
     }

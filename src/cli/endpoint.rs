@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::is_environment,
     daemon,
-    deliver::{signature::new_secret, spec},
+    deliver::{sealed, signature::new_secret, spec},
     model::{endpoint::EndpointSpec, id::EndpointId, secret::Secret},
     store::{self, endpoints},
 };
@@ -85,11 +85,15 @@ impl Create {
         let id = EndpointId(context.clock.new_id());
         let mut tx = db.begin().await.map_err(store::Error::from)?;
         let now = context.clock.now();
-        let made = endpoints::create(&mut tx, &keyring, id, &spec, &secret, now).await?;
+        let made =
+            endpoints::create(&mut tx, id, &spec, sealed::seal(&keyring, &secret), now).await?;
         tx.commit().await.map_err(store::Error::from)?;
         let Some(endpoint) = made else {
             let name = spec.name.unwrap_or_default();
-            anyhow::bail!("the environment {} has an endpoint named {name} already", spec.environment);
+            anyhow::bail!(
+                "the environment {} has an endpoint named {name} already",
+                spec.environment
+            );
         };
         let mut shown = json!(endpoint);
         if let Some(fields) = shown.as_object_mut() {

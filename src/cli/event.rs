@@ -5,11 +5,7 @@ use super::{
     output::{self, Output, or_dash},
 };
 use crate::{
-    model::{
-        id::InboundId,
-        inbound::Verdict,
-        time::Timestamp,
-    },
+    model::{id::InboundId, inbound::Verdict, time::Timestamp},
     pipeline::Disposition,
     store::{
         self,
@@ -71,7 +67,16 @@ fn verdict(text: &str) -> Result<Verdict, &'static str> {
 impl EventCommand {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
         match self {
-            Self::List { environment, verdict, source, since, until, limit, starting_after, output } => {
+            Self::List {
+                environment,
+                verdict,
+                source,
+                since,
+                until,
+                limit,
+                starting_after,
+                output,
+            } => {
                 let filter = InboundFilter { environment, verdict, source, since, until };
                 let position = starting_after.map_or(Position::Offset(0), Position::After);
                 list(context, &filter, Page { position, limit }, output).await
@@ -122,7 +127,8 @@ async fn show(context: &Context, id: InboundId, output: Output) -> anyhow::Resul
         fields.insert("body_base64".into(), json!(STANDARD.encode(&body)));
     }
     output.thing(&shown, |_| {
-        let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let fields = output::fields(&[
             ("id", event.id.to_string()),
             ("environment", or_dash(event.environment.as_ref())),

@@ -55,9 +55,8 @@ impl Explain {
         if let ([event], true) = (events.as_slice(), self.output.json) {
             output::json(event);
         } else {
-            self.output.thing(&events, |events| {
-                events.iter().map(text).collect::<Vec<_>>().join("\n\n")
-            });
+            self.output
+                .thing(&events, |events| events.iter().map(text).collect::<Vec<_>>().join("\n\n"));
         }
         Ok(Ending::clean_if(!rejected))
     }
@@ -126,9 +125,7 @@ fn explain(source: &Arc<Source>, raw: &Raw, now: Timestamp) -> Vec<Value> {
         }
     };
     match normalize(&verified) {
-        Ok(events) => {
-            events.iter().map(|event| describe(event, source.provider.name)).collect()
-        }
+        Ok(events) => events.iter().map(|event| describe(event, source.provider.name)).collect(),
         Err(malformed) => {
             let checked = verified.verified();
             vec![describe_rejection(source, received_at, checked, &malformed.to_string())]

@@ -6,10 +6,7 @@ use super::{
 };
 use crate::{
     config::is_environment,
-    model::{
-        id::KeyId,
-        key::Scope,
-    },
+    model::{id::KeyId, key::Scope},
     store::{self, keys},
 };
 use clap::Subcommand;
@@ -77,8 +74,13 @@ async fn create(
     let db = context.db().await?;
     let id = KeyId(context.clock.new_id());
     let created_at = context.clock.now();
-    let new =
-        keys::NewKey { id, environment: environment.clone(), scope, name: name.clone(), created_at };
+    let new = keys::NewKey {
+        id,
+        environment: environment.clone(),
+        scope,
+        name: name.clone(),
+        created_at,
+    };
     let mut tx = db.begin().await.map_err(store::Error::from)?;
     let key = keys::create(&mut tx, new).await?;
     tx.commit().await.map_err(store::Error::from)?;

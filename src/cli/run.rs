@@ -11,7 +11,12 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// What this process does
-    #[arg(long, value_delimiter = ',', value_name = "ROLES", default_value = "intake,deliver,http")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "ROLES",
+        default_value = "intake,deliver,http"
+    )]
     roles: Vec<Role>,
     /// Leave the database's schema as it is
     #[arg(long)]
@@ -25,7 +30,8 @@ impl Run {
             LogFormat::Json => telemetry::Format::Json,
         };
         telemetry::log(format, &config.log.level)?;
-        let options = Options { roles: self.roles, migrate: !self.no_migrate, ..Options::default() };
+        let options =
+            Options { roles: self.roles, migrate: !self.no_migrate, ..Options::default() };
         let daemon = Daemon::build(config, options).await?;
         Ok(Ending::clean_if(daemon.run().await?))
     }

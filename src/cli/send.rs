@@ -2,7 +2,7 @@
 
 use super::{
     Context, Ending, Usage, explain,
-    output::{self, Output},
+    output::Output,
     via::{Sender, Via},
 };
 use crate::{

@@ -53,7 +53,11 @@ pub(super) enum Sender {
 
 impl Sender {
     /// By the way that is asked for, else RabbitMQ where one is configured, else HTTP at `http.listen`.
-    pub(super) fn new(context: &Context, via: Option<Via>, url: Option<Url>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        context: &Context,
+        via: Option<Via>,
+        url: Option<Url>,
+    ) -> anyhow::Result<Self> {
         let amqp = daemon::publisher_settings(&context.config);
         match (via, amqp) {
             (Some(Via::Amqp) | None, Some(settings)) if url.is_none() => {
@@ -61,7 +65,9 @@ impl Sender {
                 let clock = context.clock.clone();
                 Ok(Self::Amqp(Publisher::new(settings, clock, health, Shutdown::new())))
             }
-            (Some(Via::Amqp), _) => Err(Usage("--via amqp needs amqp.url, and no --url".into()).into()),
+            (Some(Via::Amqp), _) => {
+                Err(Usage("--via amqp needs amqp.url, and no --url".into()).into())
+            }
             (Some(Via::Http) | None, _) => {
                 let listen = context.config.http.listen;
                 let base = match url {
@@ -83,7 +89,9 @@ impl Sender {
     /// Puts one event in; it is kept when this returns.
     pub(super) async fn send(&self, raw: Raw) -> anyhow::Result<()> {
         match self {
-            Self::Amqp(publisher) => publisher.publish(raw).await.context("RabbitMQ did not keep it"),
+            Self::Amqp(publisher) => {
+                publisher.publish(raw).await.context("RabbitMQ did not keep it")
+            }
             Self::Http { client, base } => {
                 let url = base.join(&format!("/ingest/{}", raw.source))?;
                 let body = std::str::from_utf8(&raw.body).context("the body is no UTF-8")?.into();

@@ -4,10 +4,10 @@ use super::settings::declared_endpoints;
 use crate::{
     clock::Clock,
     config::Config,
-    deliver::signature::new_secret,
+    deliver::{sealed, signature::new_secret},
     health::{self, Health},
     keyring::Keyring,
-    model::id::EndpointId,
+    model::{endpoint::SealedSecret, id::EndpointId, secret::Secret, time::Timestamp},
     pipeline::Pipeline,
     retry::Backoff,
     shutdown::Shutdown,
@@ -134,9 +134,10 @@ async fn declare_endpoints(
     let mut tx = db.begin().await.map_err(store::Error::from)?;
     for endpoint in declared {
         let now = clock.now();
-        let secrets = (endpoint.secret.as_ref(), &new_secret());
         let id = EndpointId(clock.new_id());
-        let became = endpoints::declare(&mut tx, keyring, id, &endpoint.spec, secrets, now).await?;
+        let given = endpoint.secret.as_ref();
+        let secret = |kept: &[SealedSecret]| secret(keyring, given, kept, now);
+        let became = endpoints::declare(&mut tx, id, &endpoint.spec, secret, now).await?;
         if let Some(enabled) = endpoint.enabled {
             let environment = Some(&*endpoint.spec.environment);
             for known in endpoints::list(&mut tx, environment).await? {
@@ -151,4 +152,20 @@ async fn declare_endpoints(
     }
     tx.commit().await.map_err(store::Error::from)?;
     Ok(())
+}
+
+/// What replaces the secret that is kept, if anything does: one that is given and differs; a new one where there
+/// is none at all.
+fn secret(
+    keyring: &Keyring,
+    given: Option<&Secret>,
+    kept: &[SealedSecret],
+    now: Timestamp,
+) -> Option<SealedSecret> {
+    match given {
+        Some(given) if sealed::open(keyring, kept, now) == [given.clone()] => None,
+        Some(given) => Some(sealed::seal(keyring, given)),
+        None if kept.is_empty() => Some(sealed::seal(keyring, &new_secret())),
+        None => None,
+    }
 }

@@ -44,7 +44,11 @@ pub(super) fn read(
     let mut entry = |record, event, disposition| Entry { message, record, event, disposition };
     let mut refused = |source: Option<&Source>, verified: bool, why: String| {
         let id = new_id();
-        vec![entry(rejected(id, raw, source, verified, &why, now), None, Disposition::Rejected(why))]
+        vec![entry(
+            rejected(id, raw, source, verified, &why, now),
+            None,
+            Disposition::Rejected(why),
+        )]
     };
     let Some(source) = sources.get(&raw.source) else {
         let why = format!(
