@@ -8,3 +8,6 @@ pub mod facts;
 pub mod load;
 pub mod world;
 pub mod write;
+
+#[cfg(test)]
+mod laws;

@@ -31,8 +31,9 @@ pub(super) struct Settled {
 
 /// Works out everything that follows for the components that an event touched.
 pub(super) fn settle(world: &mut World, touched: &Touched, context: &mut Context<'_>) -> Settled {
-    let components: BTreeSet<Uuid> =
+    let mut components: BTreeSet<Uuid> =
         touched.references.iter().filter_map(|id| world.component_of(*id)).collect();
+    components.extend(beyond(world, &components));
     let mut settled = Settled::default();
     for component in &components {
         note_before(world, *component, &mut settled);
@@ -45,6 +46,27 @@ pub(super) fn settle(world: &mut World, touched: &Touched, context: &mut Context
         show(world, *component, &mut settled, context);
     }
     settled
+}
+
+/// Where the payments and subscriptions of components with a deletion hang besides: they may lose them.
+fn beyond(world: &World, components: &BTreeSet<Uuid>) -> BTreeSet<Uuid> {
+    let mut references = BTreeSet::new();
+    for id in components.iter().flat_map(|component| members(world, *component)) {
+        let Some(node) = world.references.get(&id) else { continue };
+        let known = world.reaches.contains_key(&node.component);
+        if !known && node.facts.deletions.is_empty() {
+            continue;
+        }
+        for other in world.components.get(&node.component).into_iter().flatten() {
+            let payments = world.payments_of.get(other).into_iter().flatten();
+            let payments = payments.filter_map(|id| world.payments.get(id));
+            references.extend(payments.flat_map(|node| node.facts.references.all()));
+            let subscriptions = world.subscriptions_of.get(other).into_iter().flatten();
+            let subscriptions = subscriptions.filter_map(|id| world.subscriptions.get(id));
+            references.extend(subscriptions.flat_map(|node| node.facts.references.all()));
+        }
+    }
+    references.into_iter().filter_map(|id| world.component_of(id)).collect()
 }
 
 fn members(world: &World, component: Uuid) -> Vec<ReferenceId> {

@@ -188,13 +188,7 @@ pub fn subscription_status(facts: &SubscriptionFacts, now: Timestamp) -> Subscri
 
 /// The best of a customer's subscriptions.
 pub fn best(statuses: impl Iterator<Item = SubscriptionStatus>) -> BestSubscription {
-    match statuses.min_by_key(|status| status.preference()) {
-        None => BestSubscription::None,
-        Some(SubscriptionStatus::IncompleteExpired) => {
-            BestSubscription::Status(SubscriptionStatus::Canceled)
-        }
-        Some(status) => BestSubscription::Status(status),
-    }
+    BestSubscription::of(statuses)
 }
 
 /// One reference of a customer's tree.

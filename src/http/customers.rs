@@ -12,7 +12,7 @@ use crate::{
         customer::Customer,
         id::CustomerId,
         payment::Payment,
-        reference::{Kind, Reference},
+        reference::{Kind, Reference, ReferenceId},
         subscription::Subscription,
     },
     store::{
@@ -56,7 +56,7 @@ pub(super) async fn lookup(
 ) -> Result<Json<Customer>, ApiError> {
     let names = (query.text("external_id"), query.text("provider"), query.text("provider_uid"));
     query.finish()?;
-    let references = match names {
+    let references: Vec<Reference> = match names {
         (Some(external_id), None, None) => vec![external(&external_id)?],
         (None, Some(provider), Some(uid)) => [Kind::Auth, Kind::Payment]
             .into_iter()
@@ -71,10 +71,14 @@ pub(super) async fn lookup(
             return Err(invalid("external_id", message));
         }
     };
-    let mut tx = state.snapshot().await?;
     let keyring = &state.pipeline.keyring;
+    let ids: Vec<ReferenceId> = references
+        .iter()
+        .map(|reference| keyring.reference_id(&caller.environment, reference))
+        .collect();
+    let mut tx = state.snapshot().await?;
     let now = state.clock().now();
-    let found = browse::lookup(&mut tx, &caller.environment, keyring, &references, now).await?;
+    let found = browse::lookup(&mut tx, &caller.environment, &ids, now).await?;
     here(found).map(Json)
 }
 

@@ -135,7 +135,11 @@ pub(super) async fn replay(
     drop(tx);
     let pipeline = state.pipeline.clone();
     let replayed = state.uncut(async move { pipeline.replay(id).await }).await??;
-    let (verdict, reason) = match replayed.ok_or_else(unknown)? {
+    let not_replayable = || {
+        let message = "only rejected, ignored and dead events whose body was kept can be replayed";
+        ApiError::conflict("not_replayable", message)
+    };
+    let (verdict, reason) = match replayed.ok_or_else(not_replayable)? {
         Disposition::Applied => (Verdict::Applied, None),
         Disposition::Duplicate => (Verdict::Duplicate, None),
         Disposition::Ignored(why) => (Verdict::Ignored, Some(why)),

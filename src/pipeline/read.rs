@@ -41,7 +41,7 @@ pub(super) fn read(
     now: Timestamp,
     new_id: &mut dyn FnMut() -> Uuid,
 ) -> Vec<Entry> {
-    let mut entry = |record, event, disposition| Entry { message, record, event, disposition };
+    let entry = |record, event, disposition| Entry { message, record, event, disposition };
     let mut refused = |source: Option<&Source>, verified: bool, why: String| {
         let id = new_id();
         vec![entry(

@@ -1,15 +1,12 @@
 //! API keys. Of a key itself only its SHA-256 is kept: 32 random bytes cannot be guessed back from it.
 
 use super::{Error, Result, Tx};
-use crate::{
-    keyring,
-    model::{
-        id::KeyId,
-        is_live,
-        key::{ApiKey, Scope, prefix},
-        secret::Secret,
-        time::Timestamp,
-    },
+use crate::model::{
+    id::KeyId,
+    is_live,
+    key::{ApiKey, Scope, prefix},
+    secret::Secret,
+    time::Timestamp,
 };
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
@@ -28,6 +25,8 @@ pub struct NewKey {
     pub scope: Scope,
     /// What its owner calls it.
     pub name: Option<String>,
+    /// What makes it a secret: [`crate::keyring::new_token`].
+    pub token: Secret,
     /// Now.
     pub created_at: Timestamp,
 }
@@ -49,7 +48,7 @@ struct Row {
 /// # Errors
 /// When the database fails.
 pub async fn create(tx: &mut Tx, new: NewKey) -> Result<Secret> {
-    let random = keyring::new_token();
+    let random = new.token.expose();
     let prefix = prefix(&new.environment);
     let secret = format!("{prefix}{random}");
     let last: String = random.chars().skip(random.len().saturating_sub(4)).collect();

@@ -24,8 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("provider", &["model", "verify"]),
     ("verify", &["model", "provider"]),
     ("normalize", &["model", "provider", "verify"]),
-    ("store", &["model"]),
-    ("outbox", &["model", "store", "handover"]),
+    ("store", &["model", "keyring"]),
+    ("outbox", &["model", "store", "handover", "clock"]),
     ("apply", &["model", "store", "outbox", "keyring"]),
     (
         "pipeline",
@@ -78,7 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("config", &["model", "provider", "pipeline"]),
+    ("config", &["model", "provider", "pipeline", "keyring"]),
     ("client", &["model"]),
     ("simulator", &["model"]),
     (
@@ -143,7 +143,7 @@ const PURE: &[&str] = &[
 ];
 
 /// The rooms that a pure file may use, where [`MAY_USE`] lets it.
-const PURE_ROOMS: &[&str] = &["model", "provider", "verify", "normalize"];
+const PURE_ROOMS: &[&str] = &["model", "keyring", "provider", "verify", "normalize"];
 
 /// What a pure file must not say.
 const IMPURE: &[&str] = &["async", "await", "Clock", "Instant"];

@@ -1,25 +1,21 @@
 //! Customers as they are shown.
 
 use super::{
-    super::{Error, Result, Tx},
+    super::{Result, Tx, totals},
     Found, Page, Slice, word,
 };
 use crate::{
-    keyring::Keyring,
     model::{
-        customer::{BestSubscription, Customer, CustomerRow, Person, Spend, Totals},
+        customer::{BestSubscription, Customer, CustomerRow, Person},
         id::CustomerId,
-        money::Currency,
-        reference::{Reference, ReferenceId},
+        reference::ReferenceId,
         subscription::SubscriptionStatus,
         time::Timestamp,
     },
     set,
 };
-use serde::Serialize;
 use sqlx::types::Json;
-use std::collections::HashMap;
-use uuid::Uuid;
+use std::collections::BTreeMap;
 
 /// Which customers are listed. All that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -149,15 +145,13 @@ pub async fn resolve(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<F
 pub async fn lookup(
     tx: &mut Tx,
     environment: &str,
-    keyring: &Keyring,
-    references: &[Reference],
+    references: &[ReferenceId],
     now: Timestamp,
 ) -> Result<Found<Customer>> {
     for reference in references {
-        let id: ReferenceId = keyring.reference_id(environment, reference);
         let known: Option<(Option<CustomerId>,)> = tx
             .query("select customer_id from customer_references where id = $1 and environment = $2")
-            .bind(id)
+            .bind(*reference)
             .bind(environment.to_owned())
             .maybe()
             .await?;
@@ -234,17 +228,9 @@ async fn exists(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<bool> 
     Ok(known.is_some())
 }
 
-/// An id as [`set!`] reads it.
-#[derive(Serialize)]
-struct Named {
-    id: Uuid,
-}
-
 async fn assemble(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<Customer>> {
-    let all: Vec<Named> = rows.iter().map(|row| Named { id: row.id.0 }).collect();
-    let ended: Vec<Named> =
-        rows.iter().filter(|row| row.ended).map(|row| Named { id: row.id.0 }).collect();
-    let mut spend = spend(tx, &all).await?;
+    let mut spend = totals::of_customers(tx, rows.iter().map(|row| row.id)).await?;
+    let ended: Vec<CustomerId> = rows.iter().filter(|row| row.ended).map(|row| row.id).collect();
     let subscriptions = best_subscriptions(tx, &ended, now).await?;
     rows.into_iter()
         .map(|row| {
@@ -268,71 +254,15 @@ async fn assemble(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<Cus
         .collect()
 }
 
-#[derive(sqlx::FromRow)]
-struct TotalsRow {
-    customer_id: CustomerId,
-    currency: String,
-    payment_count: i64,
-    successful_payment_count: i64,
-    failed_payment_count: i64,
-    total_spent: i64,
-    total_refunded: i64,
-    total_disputed_lost: i64,
-    first_payment_at: Option<Timestamp>,
-    last_payment_at: Option<Timestamp>,
-}
-
-/// What customers spent. Payments of unknown currency stand under the empty code.
-async fn spend(tx: &mut Tx, customers: &[Named]) -> Result<HashMap<CustomerId, Spend>> {
-    let rows: Vec<TotalsRow> = set!(
-        tx,
-        "select t.customer_id, t.currency, t.payment_count, t.successful_payment_count,
-            t.failed_payment_count, t.total_spent, t.total_refunded, t.total_disputed_lost,
-            t.first_payment_at, t.last_payment_at
-         from",
-        [id uuid],
-        "join customer_totals t on t.customer_id = r.id"
-    )
-    .bind_rows(customers)
-    .all()
-    .await?;
-    let mut all: HashMap<CustomerId, Spend> = HashMap::new();
-    for row in rows {
-        let currency: Option<Currency> = match row.currency.as_str() {
-            "" => None,
-            code => {
-                Some(code.parse().map_err(|error: crate::model::money::NoCurrency| Error::Row {
-                    table: "customer_totals",
-                    column: "currency",
-                    row: row.customer_id.to_string(),
-                    why: error.to_string(),
-                })?)
-            }
-        };
-        let totals = Totals {
-            payment_count: row.payment_count,
-            successful_payment_count: row.successful_payment_count,
-            failed_payment_count: row.failed_payment_count,
-            total_spent: row.total_spent,
-            total_refunded: row.total_refunded,
-            total_disputed_lost: row.total_disputed_lost,
-            first_payment_at: row.first_payment_at,
-            last_payment_at: row.last_payment_at,
-        };
-        all.entry(row.customer_id).or_default().insert(currency, totals);
-    }
-    Ok(all)
-}
-
 /// The best subscription of customers one of whose subscriptions has ended since it was written
 /// (semantics 6: a subscription past its `ends_at` is canceled, which is a function of the time).
 async fn best_subscriptions(
     tx: &mut Tx,
-    customers: &[Named],
+    customers: &[CustomerId],
     now: Timestamp,
-) -> Result<HashMap<CustomerId, BestSubscription>> {
+) -> Result<BTreeMap<CustomerId, BestSubscription>> {
     if customers.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(BTreeMap::new());
     }
     let rows: Vec<(CustomerId, String, Option<Timestamp>)> = set!(
         tx,
@@ -340,27 +270,16 @@ async fn best_subscriptions(
         [id uuid],
         "join customer_references f on f.customer_id = r.id join subscriptions s on s.owner_id = f.id"
     )
-    .bind_rows(customers)
+    .bind_ids(customers.iter().map(|customer| customer.0))
     .all()
     .await?;
-    let mut best: HashMap<CustomerId, SubscriptionStatus> = HashMap::new();
+    let mut statuses: BTreeMap<CustomerId, Vec<SubscriptionStatus>> = BTreeMap::new();
     for (customer, status, ends_at) in rows {
         let status = match ends_at {
             Some(end) if end <= now => SubscriptionStatus::Canceled,
             _ => word(&status, ("subscriptions", "status"), customer)?,
         };
-        let known = best.entry(customer).or_insert(status);
-        if status.preference() < known.preference() {
-            *known = status;
-        }
+        statuses.entry(customer).or_default().push(status);
     }
-    Ok(best.into_iter().map(|(id, status)| (id, BestSubscription::Status(shown(status)))).collect())
-}
-
-/// An incomplete_expired one shows as canceled.
-fn shown(status: SubscriptionStatus) -> SubscriptionStatus {
-    match status {
-        SubscriptionStatus::IncompleteExpired => SubscriptionStatus::Canceled,
-        other => other,
-    }
+    Ok(statuses.into_iter().map(|(id, all)| (id, BestSubscription::of(all.into_iter()))).collect())
 }

@@ -180,8 +180,7 @@ fn shown(row: Row) -> Result<Payment> {
                 why: error.to_string(),
             }
         })?;
-    let PaymentFacts { method, description, failure_code, subscription, metadata, .. } =
-        row.facts.0;
+    let facts = row.facts.0;
     Ok(Payment {
         object: "payment",
         id: row.id,
@@ -195,14 +194,11 @@ fn shown(row: Row) -> Result<Payment> {
         amount_refunded: row.amount_refunded,
         disputed_lost: row.disputed_lost,
         status: word(&row.status, ("payments", "status"), row.id)?,
-        method: method.value().cloned().flatten(),
-        description: description.value().cloned().flatten(),
-        failure_code: failure_code.value().cloned().flatten(),
-        subscription_id: subscription.value().cloned().flatten(),
-        metadata: metadata
-            .into_iter()
-            .filter_map(|(key, register)| Some((key, register.value()?.clone()?)))
-            .collect(),
+        method: facts.method.value().cloned().flatten(),
+        description: facts.description.value().cloned().flatten(),
+        failure_code: facts.failure_code.value().cloned().flatten(),
+        subscription_id: facts.subscription.value().cloned().flatten(),
+        metadata: facts.shown_metadata(),
         paid_at: row.paid_at,
         created_at: row.created_at,
         updated_at: row.updated_at,
