@@ -327,7 +327,8 @@ impl Pipeline {
     ) -> store::Result<Vec<(Leased, Slot)>> {
         write::erase(tx, world).await?;
         outgoing.iter_mut().for_each(|event| erase(event, world));
-        outbox::write(tx, &outgoing, now, &self.clock, self.handover.as_ref()).await
+        let new_id = || self.clock.new_id();
+        outbox::write(tx, &outgoing, now, new_id, self.handover.as_ref()).await
     }
 
     fn hand_over(&self, messages: Vec<(Leased, Slot)>) {

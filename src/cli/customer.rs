@@ -80,8 +80,9 @@ async fn get(
         let keyring = context.keyring(&db).await?;
         let reference = Reference::new(Kind::External, "", id)
             .map_err(|_| anyhow::anyhow!("`{id}` is neither a customer's id nor a user id"))?;
+        let reference = keyring.reference_id(environment, &reference);
         let mut tx = db.snapshot().await.map_err(store::Error::from)?;
-        browse::lookup(&mut tx, environment, &keyring, &[reference], now).await?
+        browse::lookup(&mut tx, environment, &[reference], now).await?
     };
     match found {
         Found::Here(customer) => {
@@ -133,7 +134,9 @@ fn subscription(customer: &Customer) -> String {
 
 /// Money in minor units, as everywhere.
 fn describe(customer: &Customer) -> String {
-    let identities: Vec<_> = customer.person.identities
+    let identities: Vec<_> = customer
+        .person
+        .identities
         .iter()
         .map(|known| format!("{}:{}", known.provider, known.uid))
         .collect();

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     config::is_environment,
-    model::{id::KeyId, key::Scope},
+    keyring,
+    model::{id::KeyId, key::Scope, secret::Secret},
     store::{self, keys},
 };
 use clap::Subcommand;
@@ -79,6 +80,7 @@ async fn create(
         environment: environment.clone(),
         scope,
         name: name.clone(),
+        token: Secret::new(keyring::new_token()),
         created_at,
     };
     let mut tx = db.begin().await.map_err(store::Error::from)?;

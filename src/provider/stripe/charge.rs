@@ -125,11 +125,11 @@ fn describe(
     let method = ["payment_method_details.type", "source.object"]
         .into_iter()
         .find_map(|place| Some((place, charge.path(place).and_then(Value::as_str)?)));
-    if let Some((place, word)) = method {
+    if let Some((place, used)) = method {
         let changed = event.changed(&["payment_method_details", "source"]);
-        let word = event.provider_word(place, word);
-        facts.method = word
-            .map(|word| word((event.own(), event.stamp()), Some(word), changed, None))
+        let named = event.provider_word(place, used);
+        facts.method = named
+            .map(|named| word((event.own(), event.stamp()), Some(named), changed, None))
             .unwrap_or_default();
     }
     let code = kept(charge.text("failure_code"), &mut event.notes);
