@@ -235,8 +235,7 @@ impl Daemon {
                 let clock = self.pipeline.clock.clone();
                 let publisher = Publisher::new(settings, clock, health, shutdown.clone());
                 let kept = publisher.clone();
-                let stop = shutdown.clone();
-                shutdown.spawn_role("publisher", async move { kept.keep(stop).await });
+                shutdown.spawn_role("publisher", async move { kept.keep().await });
                 Ingress::RabbitMq(publisher)
             }
             None => Ingress::Embedded(intake::embedded::Door::new(

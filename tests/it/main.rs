@@ -4,11 +4,11 @@
 #![cfg(test)]
 
 mod architecture;
-mod history;
-mod pipeline;
 mod deliver;
+mod history;
 mod http;
 mod intake;
+mod pipeline;
 mod pipeline;
 mod schema;
 mod support;
