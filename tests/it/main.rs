@@ -9,6 +9,5 @@ mod history;
 mod http;
 mod intake;
 mod pipeline;
-mod pipeline;
 mod schema;
 mod support;
