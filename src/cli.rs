@@ -15,6 +15,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 mod config;
 mod customer;
+mod demo;
 mod doctor;
 mod endpoint;
 mod event;
@@ -24,6 +25,9 @@ mod migrate;
 mod output;
 mod run;
 mod send;
+mod simulate;
+mod state;
+mod traffic;
 mod via;
 
 /// One true record per customer, from the webhooks of payment and auth providers
@@ -41,6 +45,10 @@ struct Cli {
 enum Command {
     /// Run the daemon
     Run(run::Run),
+    /// Show everything at work in one process, with no service and nothing to set up
+    Demo(demo::Demo),
+    /// Send generated traffic to a running system
+    Simulate(simulate::Simulate),
     /// Sign one body with its source's secret and send it
     Send(send::Send),
     /// Verify and normalize one body without applying it, and print what it asserts
@@ -127,6 +135,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Ending> {
+    if let Command::Demo(demo) = cli.command {
+        return demo.run().await;
+    }
     let config = Config::load(cli.config.as_deref()).map_err(anyhow::Error::from);
     let config = config.map_err(|error| error.context("bad configuration"))?;
     if let Command::Run(run) = cli.command {
@@ -135,7 +146,8 @@ async fn run(cli: Cli) -> anyhow::Result<Ending> {
     telemetry::log(telemetry::Format::Text, "error")?;
     let context = Context { config, clock: Clock::system() };
     match cli.command {
-        Command::Run(_) => Ok(Ending::Clean),
+        Command::Run(_) | Command::Demo(_) => Ok(Ending::Clean),
+        Command::Simulate(command) => command.run(&context).await,
         Command::Send(command) => command.run(&context).await,
         Command::Explain(command) => command.run(&context).await,
         Command::Migrate(command) => command.run(&context).await,

@@ -306,6 +306,11 @@ impl Config {
     }
 }
 
+/// The system's folder for what may be lost.
+pub fn temporary_folder() -> PathBuf {
+    std::env::temp_dir()
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 fn read_environment() -> layers::Variables {
     std::env::vars_os()

@@ -86,7 +86,7 @@ struct Listeners {
 }
 
 /// Readiness is red under this name until the schema and the key are as they should be.
-const START: &str = "start";
+const SCHEMA: &str = "schema";
 
 impl Daemon {
     /// Opens the database, binds the addresses, reads the key. Postgres and the broker may be away.
@@ -163,7 +163,7 @@ impl Daemon {
         let shutdown = self.shutdown.clone();
         let db = self.pipeline.db.clone();
         let (failed, mut failure) = oneshot::channel();
-        self.health.down(START, "starting");
+        self.health.untried(SCHEMA, "not looked at yet");
         self.serve();
         shutdown.spawn(async move {
             if let Err(error) = self.prepare_and_start().await {
@@ -259,7 +259,7 @@ impl Daemon {
             return Ok(());
         }
         self.health.up(health::DATABASE);
-        self.health.up(START);
+        self.health.up(SCHEMA);
         let shutdown = &self.shutdown;
         if let Some(deliverer) = self.deliverer.take() {
             shutdown.spawn_role("deliver", deliverer.run(shutdown.clone()));

@@ -50,6 +50,11 @@ impl Health {
         }
     }
 
+    /// Says that a dependency was not tried yet: not ready, and no news.
+    pub fn untried(&self, name: &'static str, message: impl Into<String>) {
+        self.set(name, false, message.into());
+    }
+
     /// Reports that a dependency did not answer, and why. Logged when it changes, not at every try.
     pub fn down(&self, name: &'static str, message: impl Into<String>) {
         let message = message.into();

@@ -30,6 +30,7 @@ mod list;
 mod metrics;
 mod payments;
 mod query;
+pub mod receiver;
 mod refusals;
 mod request_id;
 mod server;

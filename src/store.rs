@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod keys;
 pub mod messages;
 pub mod payments;
+pub mod progress;
 pub mod queue;
 pub mod references;
 pub mod refusals;

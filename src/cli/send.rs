@@ -78,7 +78,7 @@ fn signed(source: &Source, body: Vec<u8>, id: &str, now: Timestamp) -> anyhow::R
 }
 
 /// The last secret that holds: the newest, where they are listed in order of rotation.
-fn secret(source: &Source, now: Timestamp) -> Option<&Secret> {
+pub(super) fn secret(source: &Source, now: Timestamp) -> Option<&Secret> {
     let holds = |secret: &&crate::provider::SourceSecret| {
         secret.from.is_none_or(|from| from <= now) && secret.until.is_none_or(|until| now <= until)
     };

@@ -34,10 +34,7 @@ fn mask(value: &Value, key: &str, hidden: bool) -> serde_json::Value {
         Value::Char(_, letter) => json!(letter),
         Value::Bool(_, flag) => json!(flag),
         Value::Num(_, _) if hidden => json!(MASK),
-        Value::Num(_, number) => match number.to_u128().map(u64::try_from) {
-            Some(Ok(number)) => json!(number),
-            _ => json!(number.to_f64()),
-        },
+        number @ Value::Num(..) => serde_json::to_value(number).unwrap_or_default(),
         Value::Empty(..) => serde_json::Value::Null,
         Value::Dict(_, dict) => dict
             .iter()
@@ -115,6 +112,7 @@ mod tests {
         assert!(!text.contains("hush") && !text.contains("aHVz"), "{text}");
         assert!(text.contains("2030-01-01T00:00:00Z") && text.contains("db.example"), "{text}");
         assert!(text.contains("sslmode=require") && text.contains("ada"), "{text}");
+        assert!(text.contains("\"connections\":10"), "{text}");
         assert!(!format!("{config:?}").contains("hush"));
     }
 }

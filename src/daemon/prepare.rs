@@ -86,7 +86,8 @@ impl Preparation<'_> {
             match self.once().await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {
-                    health.down(super::START, "the schema is missing: run `customer-sync migrate`");
+                    health
+                        .down(super::SCHEMA, "the schema is missing: run `customer-sync migrate`");
                 }
                 Err(error) if is_transient(&error) => {
                     health.down(health::DATABASE, format!("{error:#}"));
