@@ -188,6 +188,8 @@ pub struct Deliverer {
     database_time: Option<(Timestamp, Instant)>,
     /// Handed over to an endpoint that is not known yet.
     unknown: Vec<(Leased, Slot)>,
+    /// How many of them the look under way will have an answer for.
+    asked_for: usize,
     finished: Vec<Finished>,
     backlog: HashSet<EndpointId>,
     full: bool,
@@ -227,6 +229,7 @@ impl Deliverer {
             destinations: None,
             database_time: None,
             unknown: Vec::new(),
+            asked_for: 0,
             finished: Vec::new(),
             backlog: HashSet::new(),
             full: false,
@@ -310,6 +313,7 @@ impl Deliverer {
         }
         if self.look_at().is_some_and(|at| at <= now) {
             self.claiming = true;
+            self.asked_for = self.unknown.len();
             let known = self.destinations.clone().filter(|_| self.unknown.is_empty());
             let claiming = claim::claim(self.shared.clone(), known);
             self.tasks.spawn(async move { Done::Claimed(claiming.await) });
@@ -382,10 +386,15 @@ impl Deliverer {
         self.database_time = Some(claim.now);
         self.backlog = claim.backlog;
         self.full = claim.full;
-        for (leased, slot) in std::mem::take(&mut self.unknown) {
-            match self.destination(leased.endpoint_id) {
-                Some(destination) => self.start(destination, leased, slot),
-                None => self.put_back(&leased, slot, "its endpoint takes no messages now"),
+        let asked_for = std::mem::take(&mut self.asked_for);
+        for (place, (leased, slot)) in std::mem::take(&mut self.unknown).into_iter().enumerate() {
+            if let Some(destination) = self.destination(leased.endpoint_id) {
+                self.start(destination, leased, slot);
+            } else if place < asked_for {
+                self.put_back(&leased, slot, "its endpoint takes no messages now");
+            } else {
+                self.unknown.push((leased, slot));
+                self.claim_at = Instant::now();
             }
         }
         let count = claim.messages.len();

@@ -159,18 +159,19 @@ async fn begin(tx: &mut Tx, tries: &[Begun], now: Timestamp) -> Result<()> {
 /// # Errors
 /// When the database fails.
 pub async fn heads(tx: &mut Tx) -> Result<Vec<(EndpointId, Timestamp)>> {
-    Ok(tx
+    let rows = tx
         .query(
-            "select id, due_at from (
-                select id, (
-                    select min(due_at) from messages where endpoint_id = endpoints.id and status = 'pending'
-                ) as due_at
-                from endpoints where enabled and not deleted
-             ) as heads
-             where due_at is not null order by due_at, id",
+            "select id, (
+                select min(due_at) from messages where endpoint_id = endpoints.id and status = 'pending'
+             )
+             from endpoints where enabled and not deleted",
         )
-        .all()
-        .await?)
+        .all::<(EndpointId, Option<Timestamp>)>()
+        .await?;
+    let waiting = rows.into_iter().filter_map(|(endpoint, due_at)| Some((endpoint, due_at?)));
+    let mut heads: Vec<_> = waiting.collect();
+    heads.sort_by_key(|(endpoint, due_at)| (*due_at, *endpoint));
+    Ok(heads)
 }
 
 /// How many of an endpoint's messages to claim.
