@@ -7,17 +7,15 @@
 
 use crate::{
     clock::Clock,
-    handover::{Handover, LEASE, Slot, Slots},
+    handover::{Handover, Slot, Slots},
     health::{DATABASE, Health},
     keyring::Keyring,
     model::{id::EndpointId, message::Leased, time::Timestamp},
-    retry::Backoff,
     shutdown::Shutdown,
     store::{self, Db},
 };
 use chrono::TimeDelta;
-use ipnet::IpNet;
-use std::{collections::HashSet, error::Error as _, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
@@ -25,13 +23,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use access::Access;
 use attempt::Finished;
 use claim::{Claim, Destination, Destinations};
 use client::Client;
-use guard::Guard;
 use record::Recorded;
-use schedule::Schedule;
 
+mod access;
 mod attempt;
 mod claim;
 pub mod client;
@@ -39,57 +37,11 @@ pub mod guard;
 mod record;
 pub mod schedule;
 pub mod sealed;
+mod settings;
 pub mod signature;
 pub mod spec;
 
-/// How deliveries are made.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How long a process may work on a message before another takes it.
-    pub lease: Duration,
-    /// How long one try may take: connection, TLS, headers and body together. At most three quarters of
-    /// the lease count.
-    pub timeout: Duration,
-    /// When a failed message is tried again.
-    pub schedule: Schedule,
-    /// How many deliveries one endpoint may have in hand.
-    pub per_endpoint: usize,
-    /// How many deliveries the process may have in hand.
-    pub total: usize,
-    /// Which addresses are sent to.
-    pub guard: Guard,
-    /// How many bytes of an answer's body are read and kept.
-    pub response_cap: usize,
-    /// How often the database is asked for due messages while nothing else tells of them, and how long the
-    /// endpoints are remembered.
-    pub poll: Duration,
-    /// How long a soft shutdown waits for tries in hand before it cuts them short.
-    pub grace: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lease: LEASE,
-            timeout: Duration::from_secs(15),
-            schedule: Schedule::default(),
-            per_endpoint: 32,
-            total: 512,
-            guard: Guard::default(),
-            response_cap: 16 * 1024,
-            poll: Duration::from_secs(1),
-            grace: Duration::from_secs(15),
-        }
-    }
-}
-
-impl Settings {
-    /// The same with other rules for addresses.
-    #[must_use]
-    pub fn guarded_by(self, allow_http: bool, allow_networks: Vec<IpNet>) -> Self {
-        Self { guard: Guard { allow_http, allow_networks }, ..self }
-    }
-}
+pub use settings::Settings;
 
 /// Deliveries cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -147,33 +99,6 @@ const UNDER_WAY: Duration = Duration::from_secs(1);
 /// How many results are recorded in one transaction.
 const BATCH: usize = 500;
 
-/// Whether the database does one kind of work for us, and when to ask it again after it did not.
-#[derive(Debug)]
-struct Access {
-    backoff: Backoff,
-    fails: bool,
-    ready_at: Instant,
-}
-
-impl Access {
-    fn new() -> Self {
-        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        Self { backoff, fails: false, ready_at: Instant::now() }
-    }
-
-    fn failed(&mut self, health: &Health, error: &store::Error) {
-        self.fails = true;
-        self.ready_at = Instant::now() + self.backoff.next();
-        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        health.down(DATABASE, cause);
-    }
-
-    fn succeeded(&mut self) {
-        self.fails = false;
-        self.backoff.reset();
-    }
-}
-
 /// The role that delivers.
 #[derive(Debug)]
 pub struct Deliverer {
@@ -188,6 +113,8 @@ pub struct Deliverer {
     database_time: Option<(Timestamp, Instant)>,
     /// Handed over to an endpoint that is not known yet.
     unknown: Vec<(Leased, Slot)>,
+    /// How many of them the look under way will have an answer for.
+    asked_for: usize,
     finished: Vec<Finished>,
     backlog: HashSet<EndpointId>,
     full: bool,
@@ -227,6 +154,7 @@ impl Deliverer {
             destinations: None,
             database_time: None,
             unknown: Vec::new(),
+            asked_for: 0,
             finished: Vec::new(),
             backlog: HashSet::new(),
             full: false,
@@ -310,6 +238,7 @@ impl Deliverer {
         }
         if self.look_at().is_some_and(|at| at <= now) {
             self.claiming = true;
+            self.asked_for = self.unknown.len();
             let known = self.destinations.clone().filter(|_| self.unknown.is_empty());
             let claiming = claim::claim(self.shared.clone(), known);
             self.tasks.spawn(async move { Done::Claimed(claiming.await) });
@@ -382,10 +311,15 @@ impl Deliverer {
         self.database_time = Some(claim.now);
         self.backlog = claim.backlog;
         self.full = claim.full;
-        for (leased, slot) in std::mem::take(&mut self.unknown) {
-            match self.destination(leased.endpoint_id) {
-                Some(destination) => self.start(destination, leased, slot),
-                None => self.put_back(&leased, slot, "its endpoint takes no messages now"),
+        let asked_for = std::mem::take(&mut self.asked_for);
+        for (place, (leased, slot)) in std::mem::take(&mut self.unknown).into_iter().enumerate() {
+            if let Some(destination) = self.destination(leased.endpoint_id) {
+                self.start(destination, leased, slot);
+            } else if place < asked_for {
+                self.put_back(&leased, slot, "its endpoint takes no messages now");
+            } else {
+                self.unknown.push((leased, slot));
+                self.claim_at = Instant::now();
             }
         }
         let count = claim.messages.len();

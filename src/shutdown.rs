@@ -1,8 +1,10 @@
 //! Stopping in two steps: soft finishes what is in hand, hard drops it. Both are safe: what was not
 //! acknowledged comes again, and an attempt that was cut short does not count.
 
+use futures_util::FutureExt as _;
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -38,10 +40,11 @@ impl Shutdown {
             tokio::select! {
                 biased;
                 () = this.hard.cancelled() => {}
-                ended = role => match ended {
-                    Ok(()) if this.soft.is_cancelled() => {}
-                    Ok(()) => this.crash(name, "it ended unasked"),
-                    Err(error) => this.crash(name, &format!("{error:?}")),
+                ended = AssertUnwindSafe(role).catch_unwind() => match ended {
+                    Ok(Ok(())) if this.soft.is_cancelled() => {}
+                    Ok(Ok(())) => this.crash(name, "it ended unasked"),
+                    Ok(Err(error)) => this.crash(name, &format!("{error:?}")),
+                    Err(_) => this.crash(name, "it panicked"),
                 },
             }
         }));
@@ -142,6 +145,16 @@ mod tests {
     async fn a_role_that_dies_takes_the_process_down() {
         let shutdown = Shutdown::new();
         shutdown.spawn_role("short", async { Ok::<(), std::io::Error>(()) });
+        assert!(!shutdown.drain(Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test]
+    async fn a_role_that_panics_takes_the_process_down() {
+        let shutdown = Shutdown::new();
+        shutdown.spawn_role("broken", async {
+            assert!(Duration::ZERO > Duration::from_secs(1), "a bug");
+            Ok::<(), std::io::Error>(())
+        });
         assert!(!shutdown.drain(Duration::from_secs(1)).await);
     }
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod kept;
 mod leases;
+mod outage;
 
 use crate::support::{
     receiver::{Receiver, Request},

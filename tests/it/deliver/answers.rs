@@ -181,10 +181,9 @@ async fn first_try(
     let (endpoint, _) = setup.endpoint(url, &["*"]).await;
     let running = setup.start(settings);
     setup.tell(1, EventType::CustomerCreated, Some(&running.handover)).await;
-    let tries = async || setup.tries(endpoint).await;
-    let tries = eventually("it failed", tries, |tries| tries[0].finished_at.is_some()).await;
+    let look = async || setup.tries(endpoint).await.remove(0);
+    let tried = eventually("it failed", look, |tried| tried.finished_at.is_some()).await;
     running.kill().await;
-    let tried = &tries[0];
     assert_eq!(tried.outcome.as_deref(), Some("failed"), "{tried:?}");
     let took = u64::try_from(tried.duration_ms.expect("a duration")).expect("a duration");
     (tried.status_code, tried.error.clone().unwrap_or_default(), millis(took))

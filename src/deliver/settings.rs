@@ -1,0 +1,57 @@
+//! How deliveries are made: what the configuration can say.
+
+use crate::{
+    deliver::{guard::Guard, schedule::Schedule},
+    handover::LEASE,
+};
+use ipnet::IpNet;
+use std::time::Duration;
+
+/// How deliveries are made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a process may work on a message before another takes it.
+    pub lease: Duration,
+    /// How long one try may take: connection, TLS, headers and body together. At most three quarters of
+    /// the lease count.
+    pub timeout: Duration,
+    /// When a failed message is tried again.
+    pub schedule: Schedule,
+    /// How many deliveries one endpoint may have in hand.
+    pub per_endpoint: usize,
+    /// How many deliveries the process may have in hand.
+    pub total: usize,
+    /// Which addresses are sent to.
+    pub guard: Guard,
+    /// How many bytes of an answer's body are read and kept.
+    pub response_cap: usize,
+    /// How often the database is asked for due messages while nothing else tells of them, and how long the
+    /// endpoints are remembered.
+    pub poll: Duration,
+    /// How long a soft shutdown waits for tries in hand before it cuts them short.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: LEASE,
+            timeout: Duration::from_secs(15),
+            schedule: Schedule::default(),
+            per_endpoint: 32,
+            total: 512,
+            guard: Guard::default(),
+            response_cap: 16 * 1024,
+            poll: Duration::from_secs(1),
+            grace: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Settings {
+    /// The same with other rules for addresses.
+    #[must_use]
+    pub fn guarded_by(self, allow_http: bool, allow_networks: Vec<IpNet>) -> Self {
+        Self { guard: Guard { allow_http, allow_networks }, ..self }
+    }
+}
