@@ -6,7 +6,7 @@ use customer_sync::{
     clock::Clock,
     health::Health,
     http::{self, Settings, State},
-    intake::Ingress,
+    intake::{Ingress, embedded::Door},
     keyring::{self, Keyring},
     model::{
         authority::Authority,
@@ -27,7 +27,7 @@ use customer_sync::{
     verify::{presets::STANDARD_WEBHOOKS, scheme::sign},
 };
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 mod access;
 mod client;
@@ -83,8 +83,10 @@ impl Api {
             clock: clock.clone(),
             handover: None,
         };
-        let ingress = Ingress::Embedded { db: db.clone(), clock: clock.clone() };
         let shutdown = Shutdown::new();
+        let wake = Arc::new(Notify::new());
+        let door = Door::new(db.clone(), clock.clone(), wake, shutdown.clone());
+        let ingress = Ingress::Embedded(door);
         let health = Health::new(clock.clone());
         let render: http::RenderMetrics = Arc::new(|| "up 1\n".to_owned());
         let state = State::new(pipeline, ingress, health, settings, Some(render), shutdown.clone());

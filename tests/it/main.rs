@@ -4,9 +4,9 @@
 #![cfg(test)]
 
 mod architecture;
-mod pipeline;
 mod deliver;
 mod http;
-mod schema;
 mod intake;
+mod pipeline;
+mod schema;
 mod support;
