@@ -1,3 +1,7 @@
 //! The `customer-sync` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    customer_sync::cli::main()
+}

@@ -20,6 +20,8 @@ mod fixtures;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod rules;
 
 pub use describe::{describe, describe_rejection};

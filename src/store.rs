@@ -15,6 +15,7 @@ pub mod payments;
 pub mod queue;
 pub mod references;
 pub mod refusals;
+pub mod settings;
 pub mod sql;
 pub mod subscriptions;
 pub mod totals;

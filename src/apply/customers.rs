@@ -178,7 +178,9 @@ fn settle_payments(world: &mut World, components: &BTreeSet<Uuid>, touched: &Tou
             node.owner = None;
             node.changed = true;
             let references = std::mem::take(&mut node.facts.references);
-            node.facts = crate::model::payment::PaymentFacts { references, ..Default::default() };
+            let names = std::mem::take(&mut node.facts.names);
+            node.facts =
+                crate::model::payment::PaymentFacts { references, names, ..Default::default() };
             node.figures = facts::figures(&node.facts);
         }
     }

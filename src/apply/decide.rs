@@ -240,6 +240,12 @@ fn join_payment(
     let known = node.facts.clone();
     node.facts.join(&assertion.facts);
     node.facts.references.join(&namings);
+    for (key, place) in assertion.keys.iter().zip(0_u8..) {
+        node.facts.name(&key.id, place);
+    }
+    if let Some(name) = node.facts.shown_name() {
+        node.key.id = name.clone();
+    }
     if node.facts != known {
         node.figures = facts::figures(&node.facts);
         node.changed = true;
@@ -316,6 +322,9 @@ fn absorb_payment(world: &mut World, from: PaymentId, into: PaymentId, touched: 
     gone.figures = facts::figures(&gone.facts);
     if let Some(kept) = world.payments.get_mut(&into) {
         kept.facts.join(&facts);
+        if let Some(name) = kept.facts.shown_name() {
+            kept.key.id = name.clone();
+        }
         kept.erased |= erased;
         kept.figures = facts::figures(&kept.facts);
         kept.changed = true;

@@ -37,7 +37,7 @@ pub struct Request<'r> {
     /// The endpoint's own headers, and those that sign it: the later of one name counts.
     pub headers: Vec<(&'r str, &'r str)>,
     /// Those that sign it.
-    pub signature: &'r [(&'static str, String)],
+    pub signature: &'r [(&'r str, String)],
     /// The body: JSON.
     pub body: Arc<str>,
 }

@@ -303,6 +303,9 @@ pub struct PaymentFacts {
     /// The earliest time of any fact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_at: Option<Timestamp>,
+    /// The provider's ids for it, each with its furthest place among the names that one event gave.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<Arc<str>, u8>,
 }
 
 impl PaymentFacts {
@@ -325,6 +328,7 @@ impl PaymentFacts {
             metadata,
             match_email,
             first_at,
+            names,
         } = other;
         self.status = self.status.max(*status);
         self.asked.join(asked);
@@ -346,6 +350,20 @@ impl PaymentFacts {
         join_each(&mut self.metadata, metadata);
         self.match_email.join(match_email);
         self.first_at = earliest(self.first_at, *first_at);
+        for (name, place) in names {
+            self.name(name, *place);
+        }
+    }
+
+    /// Notes one of the provider's ids for it.
+    pub fn name(&mut self, id: &Arc<str>, place: u8) {
+        let known = self.names.entry(id.clone()).or_default();
+        *known = place.max(*known);
+    }
+
+    /// The provider's id that it is shown under: the one that no event put behind another, whatever came first.
+    pub fn shown_name(&self) -> Option<&Arc<str>> {
+        self.names.iter().min_by_key(|(name, place)| (**place, *name)).map(|(name, _)| name)
     }
 
     /// Notes that a class of object said how much was captured.

@@ -201,17 +201,12 @@ fn every_fixture_asserts_what_the_documentation_says() {
     let expected = expected();
     let covered: Vec<_> = expected.keys().cloned().collect();
     assert_eq!(covered, names(), "expected.txt and the folder name the same bodies");
-    let mut wrong = String::new();
-    for (name, expected) in &expected {
+    let differs = |(name, expected): (&String, &Vec<String>)| {
         let found = lines(&read(source(provider_of(name)), &fixture(name)));
-        if found != *expected {
-            let list = |lines: &[String]| lines.join("\n    ");
-            wrong += &format!(
-                "{name}\n  expected\n    {}\n  found\n    {}\n",
-                list(expected),
-                list(&found)
-            );
-        }
-    }
+        let list = |lines: &[String]| lines.join("\n    ");
+        let (wanted, got) = (list(expected), list(&found));
+        (wanted != got).then(|| format!("{name}\n  expected\n    {wanted}\n  found\n    {got}\n"))
+    };
+    let wrong: String = expected.iter().filter_map(differs).collect();
     assert!(wrong.is_empty(), "{wrong}");
 }

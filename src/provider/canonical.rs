@@ -21,7 +21,7 @@ pub(crate) const PROVIDER: Provider = Provider {
     name: "canonical",
     authority: Authority::APP,
     kind: Kind::External,
-    scheme: None,
+    scheme: Some(crate::verify::presets::STANDARD_WEBHOOKS),
     places: &[],
     read,
 };

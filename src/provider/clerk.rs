@@ -19,7 +19,7 @@ pub(crate) const PROVIDER: Provider = Provider {
     name: "clerk",
     authority: Authority::AUTH,
     kind: Kind::Auth,
-    scheme: None,
+    scheme: Some(crate::verify::presets::SVIX),
     places: &[],
     read,
 };

@@ -26,7 +26,7 @@ pub(crate) const PROVIDER: Provider = Provider {
     name: "stripe",
     authority: Authority::PAYMENT,
     kind: Kind::Payment,
-    scheme: None,
+    scheme: Some(crate::verify::presets::STRIPE),
     places: &[
         external_id("metadata.external_id"),
         external_id("metadata.user_id"),

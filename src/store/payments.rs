@@ -230,6 +230,7 @@ pub async fn write(tx: &mut Tx, rows: &[Row]) -> Result<()> {
                 facts jsonb, created_at timestamptz, updated_at timestamptz
             ],
             "where true on conflict (id) do update set owner_id = excluded.owner_id,
+                 provider_payment_id = excluded.provider_payment_id,
                  absorbed_into = excluded.absorbed_into, erased = excluded.erased,
                  status = excluded.status, amount = excluded.amount, currency = excluded.currency,
                  amount_refunded = excluded.amount_refunded,

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod deliver;
+mod history;
 mod http;
 mod intake;
 mod pipeline;

@@ -47,13 +47,8 @@ pub(super) fn read(event: &mut Change<'_>) -> Result<Reading, Malformed> {
     let customer = event.customer()?;
 
     let first_charge = first_charge(&intent);
-    let charge = match intent.id("latest_charge")? {
-        Some(charge) => Some(charge),
-        None => match &first_charge {
-            Some(charge) => charge.id("id")?,
-            None => None,
-        },
-    };
+    let listed = first_charge.as_ref().map(|charge| charge.id("id")).transpose()?.flatten();
+    let charge = intent.id("latest_charge")?.or(listed);
     let contacts: Vec<_> = [intent.expanded("customer"), billing(first_charge.as_ref())]
         .into_iter()
         .flatten()

@@ -1,0 +1,23 @@
+//! `migrate`.
+
+use super::{Context, Ending, output::Output};
+use crate::store::Db;
+use clap::Args;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Migrate {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let config = &context.config;
+        let db = Db::open(&config.database_url(), config.database.connections).await?;
+        db.migrate().await?;
+        db.close().await;
+        self.output.thing(&json!({"migrated": true}), |_| "the schema is up to date".into());
+        Ok(Ending::Clean)
+    }
+}
