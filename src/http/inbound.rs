@@ -15,10 +15,7 @@ use crate::{
         key::Scope,
     },
     pipeline::Disposition,
-    store::{
-        browse::{self, InboundEvent, InboundFilter},
-        refusals::BODY_KEPT,
-    },
+    store::browse::{self, InboundEvent, InboundFilter},
 };
 use axum::{
     Json,
@@ -122,21 +119,13 @@ pub(super) async fn replay(
     query.finish()?;
     let id: InboundId = id.parse().map_err(|_| unknown())?;
     let mut tx = state.snapshot().await?;
-    let event =
-        browse::inbound_event(&mut tx, Some(&caller.environment), id).await?.ok_or_else(unknown)?;
-    if event.refused {
-        let body = browse::inbound_body(&mut tx, id).await?;
-        if body.is_some_and(|(_, body)| body.len() >= BODY_KEPT) {
-            let message =
-                "only the beginning of this refused request was kept; its sender repeats it";
-            return Err(ApiError::conflict("body_not_kept", message));
-        }
-    }
+    browse::inbound_event(&mut tx, Some(&caller.environment), id).await?.ok_or_else(unknown)?;
     drop(tx);
     let pipeline = state.pipeline.clone();
     let replayed = state.uncut(async move { pipeline.replay(id).await }).await??;
     let not_replayable = || {
-        let message = "only rejected, ignored and dead events whose body was kept can be replayed";
+        let message =
+            "only rejected, ignored and dead events can be replayed, not what the ingress refused";
         ApiError::conflict("not_replayable", message)
     };
     let (verdict, reason) = match replayed.ok_or_else(not_replayable)? {

@@ -63,17 +63,17 @@ async fn an_event_is_kept_though_its_sender_goes_away_before_the_answer() {
         let api = Api::start(&database).await;
         let request = Request::post("/ingest/app", BODY).headers(api.signed(BODY).iter());
         let (head, body) = request.bytes();
-        let mut held = api.db.begin().await.expect("a transaction");
+        let mut holder = api.db.begin().await.expect("a transaction");
         // Differs because a transaction that writes is SQLite's only one.
-        let sql = held.pick("lock table intake_queue in exclusive mode", "select 1");
-        held.query(sql).execute().await.expect("the queue is held");
+        let sql = holder.pick("lock table intake_queue in exclusive mode", "select 1");
+        holder.query(sql).execute().await.expect("the queue is held");
         let mut stream = TcpStream::connect(api.address).await.expect("accepted");
         stream.write_all(&[head.as_slice(), body].concat()).await.expect("sent");
         // Long enough to be read; it cannot be answered while the queue is held.
         tokio::time::sleep(Duration::from_millis(300)).await;
         drop(stream);
         tokio::time::sleep(Duration::from_millis(100)).await;
-        held.commit().await.expect("the queue is let go");
+        holder.commit().await.expect("the queue is let go");
         let length = async || queue_length(&api).await;
         eventually("the event is kept", length, |length| *length == 1).await;
         api.stop().await;
