@@ -157,9 +157,10 @@ impl Examination {
     async fn totals(&mut self, db: &Db, repair: bool) -> anyhow::Result<()> {
         if repair {
             // References first: customers are counted from them.
-            for _ in 0..2 {
+            for holder in ["reference", "customer"] {
                 let mut tx = db.begin().await.map_err(store::Error::from)?;
-                let drift = totals::recount(&mut tx).await?;
+                let mut drift = totals::recount(&mut tx).await?;
+                drift.retain(|drift| drift.holder == holder);
                 totals::repair(&mut tx, &drift).await?;
                 tx.commit().await.map_err(store::Error::from)?;
                 self.repaired += drift.len();

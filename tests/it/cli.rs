@@ -3,7 +3,7 @@
 use crate::support::{
     services::{broker, on_both, postgres, sqlite},
     wait::eventually,
-    world::{Daemon, World},
+    world::{Daemon, World, status_of},
 };
 use serde_json::Value;
 use std::process::{Command, Output};
@@ -118,7 +118,7 @@ fn explain_says_what_a_body_asserts_and_exits_1_where_it_is_rejected() {
     let shown = text(&alone(&["explain", "canonical", &body, "--unsigned"]));
     assert!(shown.contains("amount") && shown.contains("1200"), "{shown}");
 
-    let body = file(&folder, r#"{"id": "evt_2", "type": "weather.changed", "data": {}}"#);
+    let body = file(&folder, r#"{"id": "evt_2", "type": "weather.changed", "occurred_at": "2026-01-01T00:00:00Z", "data": {}}"#);
     let ignored = json(&alone(&["explain", "canonical", &body, "--unsigned", "--json"]));
     assert_eq!(ignored["verdict"], "ignored", "{ignored}");
 
@@ -176,20 +176,87 @@ async fn an_event_that_is_sent_becomes_a_customer_and_the_daemon_stops_on_sigter
 
 #[tokio::test]
 async fn a_rejected_event_is_listed_and_replayed_once_its_cause_is_mended() {
-    let database = sqlite().await;
-    let world = World::new(&database, SOURCES);
-    let daemon = world.start().await;
-    send(&world, &daemon, r#"{"id": "evt_9", "type": "payment.recorded", "data": 7}"#).await;
+    let (database, broker) = (postgres().await, broker());
+    let key = "[secrets]\nkey = 'the same in both worlds'";
+    let wrong = SOURCES.replace(APP_SECRET, "whsec_AAECAwQFBgcICQoLDA0ODw==");
+    let wrong = World::new(&database, &format!("{key}\n{wrong}")).with_broker(&broker);
+    let right = World::new(&database, &format!("{key}\n{SOURCES}")).with_broker(&broker);
+    let daemon = wrong.start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let sent = right.run(&["send", "app", &file(&folder, PAYMENT), "--via", "amqp"]).await;
+    assert!(sent.status.success(), "{}", text(&sent));
+
     let list = ["event", "list", "--verdict", "rejected", "--json"];
-    let look = async || json(&world.run(&list).await)["data"].as_array().expect("a list").clone();
+    let look = async || json(&right.run(&list).await)["data"].as_array().expect("a list").clone();
     let seen = eventually("it is rejected", look, |all| !all.is_empty()).await;
-    assert!(seen[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{seen:?}");
+    assert!(seen[0]["reason"].as_str().is_some_and(|why| why.contains("signature")), "{seen:?}");
     let id = seen[0]["id"].as_str().expect("an id");
-    let again = world.run(&["event", "replay", id, "--json"]).await;
+    let again = wrong.run(&["event", "replay", id, "--json"]).await;
     assert_eq!(again.status.code(), Some(1), "the cause is still there: {}", text(&again));
-    let replayed: Value = serde_json::from_slice(&again.stdout).expect("JSON");
-    assert_eq!(replayed["verdict"], "rejected");
+
+    let seen = look().await;
+    let id = seen[0]["id"].as_str().expect("an id");
+    let replayed = json(&right.run(&["event", "replay", id, "--json"]).await);
+    assert_eq!(replayed["verdict"], "applied");
+    assert_eq!(customers(&right).await.len(), 1);
     assert_eq!(daemon.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn totals_that_drifted_are_found_and_repaired() {
+    on_both(async |database| {
+        let world = World::new(&database, SOURCES);
+        let daemon = world.start().await;
+        send(&world, &daemon, PAYMENT).await;
+        let look = async || customers(&world).await.len();
+        eventually("a customer", look, |count| *count == 1).await;
+        assert_eq!(daemon.stop().await.code(), Some(0));
+        assert_eq!(world.run(&["doctor"]).await.status.code(), Some(0));
+        for sql in [
+            "update customer_totals set total_spent = total_spent + 7",
+            "update reference_totals set payment_count = payment_count + 1",
+        ] {
+            let mut tx = database.db.begin().await.expect("a transaction");
+            tx.query(sql).execute().await.expect("a change behind the daemon's back");
+            tx.commit().await.expect("committed");
+        }
+        let found = world.run(&["doctor", "--json"]).await;
+        assert_eq!(found.status.code(), Some(1));
+        assert!(text(&found).contains("doctor --repair"), "{}", text(&found));
+        let repaired = json(&world.run(&["doctor", "--repair", "--json"]).await);
+        assert!(repaired["repaired"].as_u64() > Some(0), "{repaired}");
+        assert_eq!(customers(&world).await[0]["total_spent"], 1200);
+        assert_eq!(world.run(&["doctor"]).await.status.code(), Some(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_whose_database_is_away_lives_is_not_ready_and_stops_when_asked() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = nobody.local_addr().expect("its address");
+    drop(nobody);
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listen = api.local_addr().expect("its address").to_string();
+    drop(api);
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_customer-sync"))
+        .env_clear()
+        .env("DATABASE_URL", format!("postgres://nobody@{address}/nothing"))
+        .env("HTTP_LISTEN", &listen)
+        .env("CUSTOMER_SYNC__DATA__DIRECTORY", folder.path())
+        .arg("run")
+        .spawn()
+        .expect("the program starts");
+    let listen = listen.parse().expect("an address");
+    let live = async || status_of(listen, "/healthz").await;
+    eventually("it lives", live, |status| *status == Some(200)).await;
+    assert_eq!(status_of(listen, "/readyz").await, Some(503));
+    let asked = Command::new("kill").arg(daemon.id().to_string()).status().expect("kill runs");
+    assert!(asked.success());
+    let ended = async || daemon.try_wait().expect("the process can be asked");
+    let ended = eventually("it ends", ended, Option::is_some).await;
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
 }
 
 #[tokio::test]

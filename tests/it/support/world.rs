@@ -182,7 +182,7 @@ fn free_address() -> SocketAddr {
 }
 
 /// The status that a GET is answered with, none where nobody answers.
-async fn status_of(address: SocketAddr, path: &str) -> Option<u16> {
+pub(crate) async fn status_of(address: SocketAddr, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
