@@ -113,7 +113,7 @@ pub fn main() -> ExitCode {
         Ok(Ending::Clean) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::from(FAILED),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::error(&error);
             ExitCode::from(exit_code(&error))
         }
     }
@@ -149,10 +149,10 @@ async fn run(cli: Cli) -> anyhow::Result<Ending> {
         Command::Run(_) | Command::Demo(_) => Ok(Ending::Clean),
         Command::Simulate(command) => command.run(&context).await,
         Command::Send(command) => command.run(&context).await,
-        Command::Explain(command) => command.run(&context).await,
+        Command::Explain(command) => command.run(&context),
         Command::Migrate(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
-        Command::Config(command) => Ok(command.run(&context)),
+        Command::Config(command) => command.run(&context),
         Command::Endpoint(command) => command.run(&context).await,
         Command::Customer(command) => command.run(&context).await,
         Command::Event(command) => command.run(&context).await,

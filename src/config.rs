@@ -5,24 +5,27 @@
 //! there fails every test.
 
 use crate::{model::secret::Secret, provider::Source};
-use ipnet::IpNet;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 pub mod endpoints;
 pub mod key;
 mod layers;
+mod sections;
 mod show;
 pub mod sources;
 mod units;
 mod validate;
 
 pub use key::Key;
+pub use sections::{
+    Amqp, Data, Database, Environment, Http, Ingest, Intake, Log, LogFormat, Secrets, Shutdown,
+    Webhooks,
+};
 pub(crate) use show::without_password;
 pub use validate::is_environment;
 
@@ -86,149 +89,6 @@ pub struct Config {
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.shown)
-    }
-}
-
-/// `[database]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Database {
-    /// Empty: a file in the data directory. See [`Config::database_url`].
-    url: String,
-    /// To PostgreSQL, at most.
-    pub connections: u32,
-}
-
-/// `[amqp]`
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Amqp {
-    /// Empty: the embedded queue. See [`Config::amqp_url`].
-    url: Secret,
-    /// Whether to declare what is missing.
-    pub declare: bool,
-    /// What is published to.
-    pub exchange: String,
-    /// What is consumed.
-    pub queue: String,
-    /// What takes what the broker gives up.
-    pub dead_exchange: String,
-    /// Where that waits.
-    pub dead_queue: String,
-    /// In messages.
-    pub prefetch: u16,
-}
-
-/// `[intake]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Intake {
-    /// In one transaction, at most.
-    pub batch_events: usize,
-    /// In one transaction, at most.
-    #[serde(deserialize_with = "units::size")]
-    pub batch_bytes: usize,
-}
-
-/// `[http]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Http {
-    /// The API, the ingress, health and metrics.
-    pub listen: SocketAddr,
-    /// Whether /metrics needs no key.
-    pub metrics_public: bool,
-}
-
-/// `[ingest]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ingest {
-    /// Empty: none. See [`Config::ingest_listen`].
-    listen: String,
-}
-
-/// `[webhooks]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Webhooks {
-    /// Whether endpoints may have http:// URLs.
-    pub allow_http: bool,
-    /// What may be reached although it is not public.
-    #[serde(deserialize_with = "units::networks")]
-    pub allow_networks: Vec<IpNet>,
-    /// Over connection, headers and body.
-    #[serde(deserialize_with = "units::duration")]
-    pub timeout: Duration,
-    /// Of a message to the process that sends it.
-    #[serde(deserialize_with = "units::duration")]
-    pub lease: Duration,
-    /// Between one try and the next.
-    #[serde(deserialize_with = "units::durations")]
-    pub schedule: Vec<Duration>,
-    /// In hand at once, for one endpoint.
-    pub concurrency_per_endpoint: usize,
-    /// In hand at once, in all.
-    pub concurrency: usize,
-}
-
-/// `[secrets]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Secrets {
-    /// Empty: in a file of the data directory. See [`Config::key`].
-    key: Secret,
-}
-
-/// `[data]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// The folder.
-    pub directory: PathBuf,
-}
-
-/// `[shutdown]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shutdown {
-    /// For what is in hand.
-    #[serde(deserialize_with = "units::duration")]
-    pub grace: Duration,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Log {
-    /// For whom.
-    pub format: LogFormat,
-    /// The least level, also by module.
-    pub level: String,
-}
-
-/// Who reads the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// People.
-    Text,
-    /// Machines.
-    Json,
-}
-
-/// `[environments.NAME]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Environment {
-    /// Of money filters, sorts and rankings that name none.
-    #[serde(default = "Environment::usd")]
-    pub reporting_currency: String,
-}
-
-impl Environment {
-    fn usd() -> String {
-        "USD".into()
     }
 }
 
@@ -311,7 +171,6 @@ pub fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 fn read_environment() -> layers::Variables {
     std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
@@ -367,6 +226,7 @@ fn refused(error: &figment::Error, origins: &BTreeMap<String, String>) -> Error 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn load(text: &str) -> Result<Config, Error> {
         Config::parse(text)

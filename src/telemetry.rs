@@ -74,6 +74,7 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Suffix("_events".into()), EVENTS)?
             .install_recorder()?;
         catalogue::describe();
+        metrics::gauge!("customer_sync_up").set(1.0);
         Ok(Self(COLLECTION.get_or_init(|| handle).clone()))
     }
 

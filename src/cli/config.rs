@@ -1,7 +1,7 @@
 //! `config check` and `config show`.
 
 use super::{Context, Ending, output};
-use crate::cli::output::Output;
+use crate::{cli::output::Output, daemon};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -21,9 +21,10 @@ pub(super) enum ConfigCommand {
 }
 
 impl ConfigCommand {
-    /// Loading has checked them.
-    pub(super) fn run(self, context: &Context) -> Ending {
+    /// Loading has checked all that the settings say by themselves.
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<Ending> {
         let config = &context.config;
+        daemon::declared_endpoints(config)?;
         match self {
             Self::Check { output } => {
                 let (sources, endpoints) = (config.sources.len(), config.endpoints.len());
@@ -41,7 +42,7 @@ impl ConfigCommand {
             }
             Self::Show { .. } => output::line(as_toml(context).trim_end()),
         }
-        Ending::Clean
+        Ok(Ending::Clean)
     }
 }
 

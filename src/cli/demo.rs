@@ -182,8 +182,10 @@ impl Stage<'_> {
         let state = State::read(&self.pipeline.db, ENVIRONMENT, now).await?;
         let progress = state::progress(&self.pipeline.db, ENVIRONMENT).await?;
         let key = self.read_key(now).await?;
-        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let checks = checks::all(&history, &state, progress, &tally);
+        let tally = std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+        let told = tally.customers.keys().map(String::as_str);
+        let deleted = state::deleted(&self.pipeline.db, ENVIRONMENT, told, now).await?;
+        let checks = checks::all(&history, &state, progress, &tally, &deleted);
         let summary = summary::Summary {
             seed: self.demo.seed,
             sent,

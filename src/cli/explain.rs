@@ -39,7 +39,7 @@ pub(super) struct Explain {
 }
 
 impl Explain {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<Ending> {
         let body = read(&self.file)?;
         let source = Arc::new(source(context, &self.source, self.unsigned)?);
         let raw = Raw {

@@ -1,4 +1,4 @@
-//! The one place that writes to standard output: lines, aligned fields and tables for people, JSON for programs.
+//! The one place that prints: lines, aligned fields and tables for people, JSON for programs.
 
 use serde::Serialize;
 use std::{
@@ -47,6 +47,11 @@ impl Output {
 pub(crate) fn line(text: impl Display) {
     // Nobody reads on: there is nobody to tell.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints an error with its causes, on standard error.
+pub(crate) fn error(error: &anyhow::Error) {
+    let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
 }
 
 /// Prints a value as JSON, indented where a person looks on.

@@ -24,13 +24,103 @@ pub struct Metric {
     pub text: &'static str,
 }
 
-/// Every metric.
-pub const CATALOGUE: &[Metric] = &[Metric {
-    name: "customer_sync_up",
-    kind: Kind::Gauge,
-    labels: &[],
-    text: "1 while the daemon runs",
-}];
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    text: &'static str,
+) -> Metric {
+    Metric { name, kind, labels, text }
+}
+
+/// Every metric, in the order of a message's way.
+pub const CATALOGUE: &[Metric] = &[
+    metric("customer_sync_up", Kind::Gauge, &[], "1 while the daemon runs"),
+    metric(
+        "customer_sync_dependency_up",
+        Kind::Gauge,
+        &["dependency"],
+        "1 while the database, the broker or the schema is as it should be, else 0",
+    ),
+    metric(
+        "customer_sync_ingest_requests_total",
+        Kind::Counter,
+        &["outcome", "source"],
+        "Webhooks that the HTTP ingress took or refused",
+    ),
+    metric(
+        "customer_sync_broker_published_total",
+        Kind::Counter,
+        &["outcome"],
+        "Events handed to RabbitMQ, by whether it confirmed them",
+    ),
+    metric(
+        "customer_sync_broker_reconnects_total",
+        Kind::Counter,
+        &[],
+        "Connections to RabbitMQ that were lost and built again",
+    ),
+    metric(
+        "customer_sync_intake_events_total",
+        Kind::Counter,
+        &["queue", "verdict"],
+        "Events that were processed, by verdict",
+    ),
+    metric(
+        "customer_sync_intake_batches_total",
+        Kind::Counter,
+        &["queue"],
+        "Batches that were committed",
+    ),
+    metric(
+        "customer_sync_intake_batch_events",
+        Kind::Histogram,
+        &["queue"],
+        "How many events a batch had",
+    ),
+    metric(
+        "customer_sync_intake_retries_total",
+        Kind::Counter,
+        &["queue"],
+        "Batches that were tried again because the database failed",
+    ),
+    metric(
+        "customer_sync_batch_conflicts_total",
+        Kind::Counter,
+        &[],
+        "Batches that began again because they lost to another transaction",
+    ),
+    metric(
+        "customer_sync_deliveries_total",
+        Kind::Counter,
+        &["outcome"],
+        "Tries to deliver a message, by outcome",
+    ),
+    metric(
+        "customer_sync_deliveries_in_hand",
+        Kind::Gauge,
+        &[],
+        "Tries to deliver that are under way",
+    ),
+    metric(
+        "customer_sync_delivery_duration_seconds",
+        Kind::Histogram,
+        &[],
+        "How long a receiver took to answer",
+    ),
+    metric(
+        "customer_sync_http_requests_total",
+        Kind::Counter,
+        &["method", "status"],
+        "Requests to the HTTP API and the ingress",
+    ),
+    metric(
+        "customer_sync_http_request_seconds",
+        Kind::Histogram,
+        &[],
+        "How long a request was in hand",
+    ),
+];
 
 /// Tells the recorder what each metric means.
 pub(super) fn describe() {

@@ -118,6 +118,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keyring",
             "clock",
             "shutdown",
+            "retry",
             "health",
             "telemetry",
             "daemon",

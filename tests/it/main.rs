@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod architecture;
+mod cli;
+mod config;
 mod deliver;
 mod history;
 mod http;
@@ -11,3 +13,4 @@ mod intake;
 mod pipeline;
 mod schema;
 mod support;
+mod telemetry;

@@ -3,5 +3,4 @@
 pub(crate) mod receiver;
 pub(crate) mod services;
 pub(crate) mod wait;
-#[expect(dead_code, reason = "goes with the first test that starts the whole daemon")]
 pub(crate) mod world;

@@ -133,6 +133,11 @@ impl Daemon {
         status_of(self.address, "/readyz").await
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn process_is_running(&mut self) -> bool {
+        self.process.try_wait().expect("the process can be asked").is_none()
+    }
+
     /// Ends it as a crash would: nothing is finished.
     pub(crate) fn kill(self) {
         drop(self);

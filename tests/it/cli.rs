@@ -1,0 +1,367 @@
+//! The real program: what its commands print and how they end.
+
+use crate::support::{
+    services::{broker, on_both, postgres, sqlite},
+    wait::eventually,
+    world::{Daemon, World},
+};
+use serde_json::Value;
+use std::process::{Command, Output};
+use tokio::net::TcpListener;
+
+const APP_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Three sources of the environment `test`, as `simulate` needs them.
+const SOURCES: &str = r#"
+    [[sources]]
+    name = "stripe"
+    provider = "stripe"
+    environment = "test"
+    secrets = ["whsec_stripe-secret"]
+    [[sources]]
+    name = "clerk"
+    provider = "clerk"
+    environment = "test"
+    secrets = ["whsec_AAECAwQFBgcICQoLDA0ODw=="]
+    [[sources]]
+    name = "app"
+    provider = "canonical"
+    environment = "test"
+    secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+"#;
+
+const PAYMENT: &str = r#"{"id": "evt_1", "type": "payment.recorded",
+    "occurred_at": "2026-01-01T00:00:00Z",
+    "data": {"external_id": "ada", "payment": {"id": "pay_1", "amount": 1200, "currency": "USD",
+        "status": "succeeded", "paid_at": "2026-01-01T00:00:00Z"}}}"#;
+
+fn text(output: &Output) -> String {
+    let bytes = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The JSON that a command printed, which must have ended well.
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Runs the program apart from any world.
+fn alone(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_customer-sync"));
+    command.env_clear().args(arguments).output().expect("the program runs")
+}
+
+fn file(folder: &tempfile::TempDir, content: &str) -> String {
+    let path = folder.path().join("body.json");
+    std::fs::write(&path, content).expect("written");
+    path.display().to_string()
+}
+
+async fn send(world: &World, daemon: &Daemon, body: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = daemon.url("/");
+    let sent =
+        world.run(&["send", "app", &file(&folder, body), "--via", "http", "--url", &url]).await;
+    assert!(sent.status.success(), "{}", text(&sent));
+}
+
+async fn customers(world: &World) -> Vec<Value> {
+    let listed = world.run(&["customer", "list", "--environment", "test", "--json"]).await;
+    json(&listed)["data"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn help_names_every_command_and_the_version_is_that_of_the_package() {
+    let help = text(&alone(&["--help"]));
+    for command in [
+        "run", "demo", "simulate", "send", "explain", "migrate", "doctor", "config", "endpoint",
+        "customer", "event", "key",
+    ] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
+    }
+    assert!(help.contains("CUSTOMER_SYNC_CONFIG"), "{help}");
+    assert_eq!(
+        text(&alone(&["--version"])),
+        format!("customer-sync {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let run = text(&alone(&["run", "--help"]));
+    assert!(run.contains("--roles") && run.contains("--no-migrate"), "{run}");
+}
+
+#[test]
+fn a_wrong_call_exits_2() {
+    for arguments in [
+        &["fly"][..],
+        &[],
+        &["run", "--roles", "sing"],
+        &["key", "create"],
+        &["simulate", "--environment", "live"],
+        &["simulate", "--duplicates", "1.5"],
+        &["explain", "nobody", "Cargo.toml"],
+        &["explain", "stripe", "Cargo.toml"],
+    ] {
+        let output = alone(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
+    }
+}
+
+#[test]
+fn explain_says_what_a_body_asserts_and_exits_1_where_it_is_rejected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = file(&folder, PAYMENT);
+    let facts = alone(&["explain", "canonical", &body, "--unsigned", "--json"]);
+    let facts = json(&facts);
+    assert_eq!((&facts["verdict"], &facts["verified"]), (&"facts".into(), &false.into()));
+    assert_eq!(facts["facts"][0]["kind"], "payment");
+    assert_eq!(facts["facts"][0]["amount"], 1200);
+    let shown = text(&alone(&["explain", "canonical", &body, "--unsigned"]));
+    assert!(shown.contains("amount") && shown.contains("1200"), "{shown}");
+
+    let body = file(&folder, r#"{"id": "evt_2", "type": "weather.changed", "data": {}}"#);
+    let ignored = json(&alone(&["explain", "canonical", &body, "--unsigned", "--json"]));
+    assert_eq!(ignored["verdict"], "ignored", "{ignored}");
+
+    let body = file(&folder, "{");
+    let rejected = alone(&["explain", "canonical", &body, "--unsigned", "--json"]);
+    assert_eq!(rejected.status.code(), Some(1), "{}", text(&rejected));
+    let rejected: Value = serde_json::from_slice(&rejected.stdout).expect("JSON");
+    assert_eq!(rejected["verdict"], "rejected");
+}
+
+#[tokio::test]
+async fn explain_checks_the_signature_of_a_configured_source() {
+    let database = sqlite().await;
+    let world = World::new(&database, SOURCES);
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = file(&folder, PAYMENT);
+    let header = "webhook-signature=v1,AAAA";
+    let output = world.run(&["explain", "app", &body, "--header", header, "--json"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let rejected: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(rejected["verdict"], "rejected");
+    assert!(!text(&output).contains(APP_SECRET));
+}
+
+#[tokio::test]
+async fn an_event_that_is_sent_becomes_a_customer_and_the_daemon_stops_on_sigterm_with_0() {
+    on_both(async |database| {
+        let world = World::new(&database, SOURCES);
+        let daemon = world.start().await;
+        send(&world, &daemon, PAYMENT).await;
+        let seen =
+            eventually("a customer", async || customers(&world).await, |all| !all.is_empty());
+        let seen = seen.await;
+        assert_eq!((&seen[0]["external_id"], &seen[0]["net_spent"]), (&"ada".into(), &1200.into()));
+        for id in ["ada", seen[0]["id"].as_str().expect("an id")] {
+            let got = world.run(&["customer", "get", id, "--environment", "test", "--json"]).await;
+            assert_eq!(json(&got), seen[0]);
+        }
+        let other = world.run(&["customer", "get", "ada", "--environment", "live"]).await;
+        assert_eq!(other.status.code(), Some(1));
+
+        let events = json(&world.run(&["event", "list", "--json"]).await);
+        let event = &events["data"][0];
+        assert_eq!((&event["verdict"], &event["event_id"]), (&"applied".into(), &"evt_1".into()));
+        let id = event["id"].as_str().expect("an id");
+        let shown = json(&world.run(&["event", "show", id, "--json"]).await);
+        assert_eq!(shown["body"], PAYMENT);
+
+        let doctor = world.run(&["doctor", "--json"]).await;
+        assert_eq!(json(&doctor)["findings"], Value::Array(Vec::new()));
+        assert_eq!(daemon.stop().await.code(), Some(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rejected_event_is_listed_and_replayed_once_its_cause_is_mended() {
+    let database = sqlite().await;
+    let world = World::new(&database, SOURCES);
+    let daemon = world.start().await;
+    send(&world, &daemon, r#"{"id": "evt_9", "type": "payment.recorded", "data": 7}"#).await;
+    let list = ["event", "list", "--verdict", "rejected", "--json"];
+    let look = async || json(&world.run(&list).await)["data"].as_array().expect("a list").clone();
+    let seen = eventually("it is rejected", look, |all| !all.is_empty()).await;
+    assert!(seen[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{seen:?}");
+    let id = seen[0]["id"].as_str().expect("an id");
+    let again = world.run(&["event", "replay", id, "--json"]).await;
+    assert_eq!(again.status.code(), Some(1), "the cause is still there: {}", text(&again));
+    let replayed: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+    assert_eq!(replayed["verdict"], "rejected");
+    assert_eq!(daemon.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn keys_are_made_shown_once_listed_and_revoked() {
+    on_both(async |database| {
+        let world = World::new(&database, "");
+        let create = ["key", "create", "--environment", "live", "--scope", "read", "--json"];
+        let made = json(&world.run(&create).await);
+        let key = made["key"].as_str().expect("a key");
+        assert!(key.starts_with("sk_live_"));
+        let listed = world.run(&["key", "list", "--json"]).await;
+        assert!(!text(&listed).contains(key));
+        assert_eq!(json(&listed)["data"][0]["id"], made["id"]);
+        let id = made["id"].as_str().expect("an id");
+        assert!(world.run(&["key", "revoke", id]).await.status.success());
+        assert_eq!(world.run(&["key", "revoke", id]).await.status.code(), Some(1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn endpoints_are_made_by_the_command_line_and_refused_where_the_guard_says_so() {
+    let database = sqlite().await;
+    let world = World::new(&database, "");
+    let create = async |url: &str| {
+        world.run(&["endpoint", "create", "--environment", "live", "--url", url, "--json"]).await
+    };
+    let made = json(&create("https://app.example/hook").await);
+    assert!(made["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "{made}");
+    let listed = world.run(&["endpoint", "list", "--json"]).await;
+    assert!(!text(&listed).contains("whsec_"));
+    assert_eq!(json(&listed)["data"][0]["url"], "https://app.example/hook");
+    for url in ["http://app.example/hook", "https://127.0.0.1/", "nothing"] {
+        assert_eq!(create(url).await.status.code(), Some(2), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn declared_endpoints_are_there_after_a_start_and_only_once_after_two() {
+    let database = sqlite().await;
+    let config =
+        "[[endpoints]]\nname = \"app\"\nurl = \"https://app.example/hook\"\nenabled = false";
+    let world = World::new(&database, config);
+    for _ in 0..2 {
+        assert_eq!(world.start().await.stop().await.code(), Some(0));
+        let listed = json(&world.run(&["endpoint", "list", "--json"]).await);
+        let all = listed["data"].as_array().expect("a list");
+        assert_eq!(all.len(), 1);
+        assert_eq!((&all[0]["name"], &all[0]["enabled"]), (&"app".into(), &false.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_key_is_left_alone_with_exit_78() {
+    on_both(async |database| {
+        let first = World::new(&database, "");
+        assert_eq!(first.start().await.stop().await.code(), Some(0));
+        // The same database, another data directory: its key is missing there.
+        let other = World::new(&database, "");
+        for _ in 0..2 {
+            assert_eq!(other.launch().ended().await.code(), Some(78));
+        }
+        let doctor = other.run(&["doctor"]).await;
+        assert_eq!(doctor.status.code(), Some(1));
+        assert!(text(&doctor).contains("secrets.key"), "{}", text(&doctor));
+        let wrong = World::new(&database, "[secrets]\nkey = 'quite another key'");
+        assert_eq!(wrong.launch().ended().await.code(), Some(78));
+        assert_eq!(first.start().await.stop().await.code(), Some(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn doctor_tells_of_sources_that_share_a_namespace() {
+    let database = sqlite().await;
+    let source = |name: &str| {
+        format!("[[sources]]\nname='{name}'\nprovider='stripe'\nnamespace='one'\nsecrets=['x']\n")
+    };
+    let world = World::new(&database, &format!("{}{}", source("a"), source("b")));
+    assert!(world.run(&["migrate"]).await.status.success());
+    let doctor = world.run(&["doctor", "--json"]).await;
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(text(&doctor).contains("share the namespace one"), "{}", text(&doctor));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_daemon_at_once() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("its address");
+    let database = sqlite().await;
+    let config = format!(
+        "[webhooks]\nallow_http = true\nallow_networks = ['127.0.0.0/8']\n\
+         [[endpoints]]\nname = 'silent'\nenvironment = 'test'\nurl = 'http://{address}/'\n{SOURCES}"
+    );
+    let world = World::new(&database, &config);
+    let mut daemon = world.start().await;
+    send(&world, &daemon, PAYMENT).await;
+    let (_held, _) = silent.accept().await.expect("a delivery is under way");
+    daemon.signal("TERM");
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(daemon.process_is_running(), "it waits for the delivery");
+    let asked = std::time::Instant::now();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    assert!(asked.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn the_demo_passes_its_own_checks() {
+    let output =
+        tokio::task::spawn_blocking(|| alone(&["demo", "--exit", "--events", "400", "--json"]));
+    let output = output.await.expect("waited for");
+    let summary = json(&output);
+    let checks = summary["checks"].as_array().expect("checks");
+    assert_eq!(checks.len(), 5);
+    assert!(checks.iter().all(|check| check["found"] == Value::Array(Vec::new())), "{checks:?}");
+    assert!(summary["deliveries"]["verified"].as_u64() > Some(100), "{summary}");
+    assert!(summary["key"].as_str().is_some_and(|key| key.starts_with("sk_test_")));
+}
+
+#[tokio::test]
+async fn simulated_traffic_over_http_ends_equal_to_the_truth() {
+    let database = sqlite().await;
+    let world = World::new(&database, SOURCES);
+    let daemon = world.start().await;
+    let url = daemon.url("/");
+    for seed in ["1", "2"] {
+        let checked = world
+            .run(&[
+                "simulate",
+                "--events",
+                "300",
+                "--shuffle",
+                "--duplicates",
+                "0.3",
+                "--seed",
+                seed,
+                "--check",
+                "--via",
+                "http",
+                "--url",
+                &url,
+            ])
+            .await;
+        assert!(checked.status.success(), "{}", text(&checked));
+    }
+    assert_eq!(daemon.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn two_daemons_on_one_broker_and_one_killed_on_the_way_end_equal_to_the_truth() {
+    let (database, broker) = (postgres().await, broker());
+    let world = World::new(&database, SOURCES).with_broker(&broker);
+    let (first, second) = (world.start().await, world.start().await);
+    let arguments = [
+        "simulate",
+        "--events",
+        "600",
+        "--shuffle",
+        "--duplicates",
+        "0.3",
+        "--check",
+        "--rate",
+        "400",
+        "--via",
+        "amqp",
+    ];
+    let (checked, ()) = tokio::join!(world.run(&arguments), async {
+        let look = async || customers(&world).await.len();
+        eventually("some customers", look, |count| *count > 5).await;
+        first.kill();
+    });
+    assert!(checked.status.success(), "{}", text(&checked));
+    assert_eq!(second.stop().await.code(), Some(0));
+}
