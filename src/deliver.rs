@@ -21,10 +21,9 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use access::Access;
-use attempt::Finished;
+use attempt::{Finished, Limits, Stop};
 use claim::{Claim, Destination, Destinations};
 use client::Client;
 use record::Recorded;
@@ -96,6 +95,10 @@ const SOON: Duration = Duration::from_millis(25);
 /// How long after a message found no slot its transaction may still be under way.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
+/// How many of an endpoint's messages may be in hand for each request that may be under way: enough that it
+/// need not wait while results are recorded and the next messages claimed.
+const AHEAD: usize = 4;
+
 /// How many results are recorded in one transaction.
 const BATCH: usize = 500;
 
@@ -106,8 +109,7 @@ pub struct Deliverer {
     handover: mpsc::Receiver<(Leased, Slot)>,
     /// Everything that takes time. Dropped with the deliverer, and then what it held comes again.
     tasks: JoinSet<Done>,
-    /// Cuts tries short.
-    cut: CancellationToken,
+    stop: Stop,
     destinations: Option<Arc<Destinations>>,
     /// The database's time, and when it was that.
     database_time: Option<(Timestamp, Instant)>,
@@ -125,7 +127,6 @@ pub struct Deliverer {
     look_often_until: Instant,
     claiming: bool,
     recording: bool,
-    closing: bool,
 }
 
 impl Deliverer {
@@ -140,7 +141,7 @@ impl Deliverer {
         health: Health,
         settings: Settings,
     ) -> Result<(Self, Handover), Error> {
-        let slots = Slots::new(settings.per_endpoint.max(1), settings.total.max(1));
+        let slots = Slots::new(settings.per_endpoint.max(1) * AHEAD, settings.total.max(1));
         let (handover, receiver) = Handover::new(slots.clone());
         let handover = handover.leasing_for(settings.lease);
         let client =
@@ -150,7 +151,7 @@ impl Deliverer {
             shared: Arc::new(Shared { db, keyring, clock, settings, client, slots }),
             handover: receiver,
             tasks: JoinSet::new(),
-            cut: CancellationToken::new(),
+            stop: Stop::default(),
             destinations: None,
             database_time: None,
             unknown: Vec::new(),
@@ -165,7 +166,6 @@ impl Deliverer {
             look_often_until: now,
             claiming: false,
             recording: false,
-            closing: false,
         };
         Ok((this, handover))
     }
@@ -196,7 +196,7 @@ impl Deliverer {
         let step = tokio::select! {
             Some(done) = self.tasks.join_next() => self.see_to(done?),
             Some((leased, slot)) = self.handover.recv() => self.take_over(leased, slot),
-            () = self.shared.slots.refused(), if !self.closing => self.look_often(),
+            () = self.shared.slots.refused(), if !self.is_closing() => self.look_often(),
             () = tokio::time::sleep_until(wake_at) => Step::Waited,
         };
         while let Some(done) = self.tasks.try_join_next() {
@@ -212,7 +212,7 @@ impl Deliverer {
 
     /// Stops taking messages, finishes those in hand or after the grace cuts them short, records them.
     async fn close(mut self) -> Result<(), Error> {
-        self.closing = true;
+        self.stop.closing.cancel();
         self.handover.close();
         for (leased, slot) in std::mem::take(&mut self.unknown) {
             self.put_back(&leased, slot, "a shutdown came before it was sent");
@@ -221,7 +221,7 @@ impl Deliverer {
         while !self.tasks.is_empty() || !self.finished.is_empty() || !self.handover.is_empty() {
             tokio::select! {
                 step = self.step() => { step?; }
-                () = tokio::time::sleep_until(cut_at), if !self.cut.is_cancelled() => self.cut.cancel(),
+                () = tokio::time::sleep_until(cut_at), if !self.stop.cut.is_cancelled() => self.stop.cut.cancel(),
             }
         }
         Ok(())
@@ -239,8 +239,8 @@ impl Deliverer {
         if self.look_at().is_some_and(|at| at <= now) {
             self.claiming = true;
             self.asked_for = self.unknown.len();
-            let known = self.destinations.clone().filter(|_| self.unknown.is_empty());
-            let claiming = claim::claim(self.shared.clone(), known);
+            let (known, reload) = (self.destinations.clone(), !self.unknown.is_empty());
+            let claiming = claim::claim(self.shared.clone(), known, reload);
             self.tasks.spawn(async move { Done::Claimed(claiming.await) });
         }
     }
@@ -253,7 +253,7 @@ impl Deliverer {
     /// When to look for due messages, unless that is under way.
     fn look_at(&self) -> Option<Instant> {
         let at = self.claim_at.max(self.claims.ready_at);
-        (!self.claiming && !self.closing).then_some(at)
+        (!self.claiming && !self.is_closing()).then_some(at)
     }
 
     /// When [`Deliverer::begin`] has something to do, if nothing happens before.
@@ -325,7 +325,7 @@ impl Deliverer {
         let count = claim.messages.len();
         for (leased, slot) in claim.messages {
             match self.destination(leased.endpoint_id) {
-                Some(destination) if !self.closing => self.start(destination, leased, slot),
+                Some(destination) if !self.is_closing() => self.start(destination, leased, slot),
                 _ => self.put_back(&leased, slot, "a shutdown came before it was sent"),
             }
         }
@@ -360,7 +360,7 @@ impl Deliverer {
     }
 
     fn take_over(&mut self, leased: Leased, slot: Slot) -> Step {
-        if self.closing {
+        if self.is_closing() {
             self.put_back(&leased, slot, "a shutdown came before it was sent");
         } else if let Some(destination) = self.destination(leased.endpoint_id) {
             self.start(destination, leased, slot);
@@ -380,14 +380,21 @@ impl Deliverer {
         let settings = &self.shared.settings;
         let wanted = destination.endpoint.spec.settings.timeout().unwrap_or(settings.timeout);
         let deadline = wanted.min(settings.lease * 3 / 4);
-        let needed = TimeDelta::from_std(deadline).unwrap_or(TimeDelta::MAX);
-        if self.database_now().plus(needed) > leased.leased_until {
+        let left = leased.leased_until.micros().saturating_sub(self.database_now().micros());
+        let spare =
+            TimeDelta::microseconds(left).to_std().ok().and_then(|left| left.checked_sub(deadline));
+        let Some(spare) = spare else {
             self.put_back(&leased, slot, "its lease had all but run out before it could be sent");
             return;
-        }
-        let (shared, cut) = (self.shared.clone(), self.cut.clone());
-        let attempt = attempt::attempt(shared, destination, (leased, slot), deadline, cut);
+        };
+        let limits = Limits { deadline, begin_by: Instant::now() + spare };
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let attempt = attempt::attempt(shared, destination, (leased, slot), limits, stop);
         self.tasks.spawn(async move { Done::Tried(attempt.await) });
+    }
+
+    fn is_closing(&self) -> bool {
+        self.stop.closing.is_cancelled()
     }
 
     /// Gives a message back unsent.

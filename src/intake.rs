@@ -12,7 +12,7 @@ use crate::{
     shutdown::Shutdown,
     store,
 };
-use std::{fmt::Write as _, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 pub mod batch;
 pub mod embedded;
@@ -137,12 +137,16 @@ fn count(origin: &'static str, batch: &[Raw], dispositions: &[Disposition]) {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. Some libraries repeat the cause in their own message: it is said once.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
         cause = error.source();
     }
     text

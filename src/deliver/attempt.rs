@@ -72,19 +72,47 @@ impl Finished {
     }
 }
 
-/// Makes one try within the deadline. Nothing that goes wrong in it goes beyond it.
+/// How long a try may take, and until when it may begin: its lease must last for all of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub deadline: Duration,
+    pub begin_by: Instant,
+}
+
+/// What a shutdown asks of the tries.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stop {
+    /// Begin no more.
+    pub closing: CancellationToken,
+    /// End those that are under way.
+    pub cut: CancellationToken,
+}
+
+/// Makes one try as soon as the endpoint may have another request. Nothing that goes wrong in it goes beyond it.
 pub(super) async fn attempt(
     shared: Arc<Shared>,
     destination: Arc<Destination>,
     (leased, slot): (Leased, Slot),
-    deadline: Duration,
-    cut: CancellationToken,
+    limits: Limits,
+    stop: Stop,
 ) -> Finished {
+    let _permit = tokio::select! {
+        biased;
+        () = stop.closing.cancelled() => {
+            return Finished::interrupted(&leased, slot, "a shutdown came before it was sent");
+        }
+        permit = destination.lane.acquire() => permit,
+    };
     let begun = Instant::now();
+    if begun > limits.begin_by {
+        let why = "its lease had all but run out before it could be sent";
+        return Finished::interrupted(&leased, slot, why);
+    }
+    let deadline = limits.deadline;
     let sending = AssertUnwindSafe(send(&shared, &destination, &leased, deadline)).catch_unwind();
     let result = tokio::select! {
         biased;
-        () = cut.cancelled() => {
+        () = stop.cut.cancelled() => {
             return Finished::interrupted(&leased, slot, "cut short by a shutdown");
         }
         result = sending => result.unwrap_or_else(|_| {

@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// How many messages are leased in one transaction.
 const MOST: usize = 256;
@@ -32,6 +32,8 @@ pub(super) struct Destination {
     pub endpoint: Endpoint,
     /// Several during a rotation.
     pub secrets: Vec<Secret>,
+    /// A permit for each request that may be under way.
+    pub lane: Arc<Semaphore>,
 }
 
 /// The enabled endpoints, as they were a moment ago.
@@ -56,20 +58,22 @@ pub(super) struct Claim {
     pub next: Option<Duration>,
 }
 
-/// Looks what is due, and leases as much of it as there are slots. `known` is used while it is fresh.
+/// Looks what is due, and leases as much of it as there are slots. The endpoints are read again when asked for,
+/// and when those that are known are no longer fresh.
 ///
 /// # Errors
 /// When the database fails.
 pub(super) async fn claim(
     shared: Arc<Shared>,
     known: Option<Arc<Destinations>>,
+    reload: bool,
 ) -> store::Result<Claim> {
     let begun = Instant::now();
     let mut tx = shared.db.snapshot().await?;
     let now = store::now(&mut tx, shared.clock.now()).await?;
-    let destinations = match known.filter(|known| known.loaded.elapsed() < shared.settings.poll) {
-        Some(known) => known,
-        None => Arc::new(load(&shared, &mut tx, now, begun).await?),
+    let destinations = match known {
+        Some(known) if !reload && known.loaded.elapsed() < shared.settings.poll => known,
+        known => Arc::new(load(&shared, &mut tx, known.as_deref(), (now, begun)).await?),
     };
     let mut heads = messages::heads(&mut tx).await?;
     tx.commit().await?;
@@ -102,8 +106,8 @@ pub(super) async fn claim(
 async fn load(
     shared: &Shared,
     tx: &mut store::Tx,
-    now: Timestamp,
-    loaded: Instant,
+    known: Option<&Destinations>,
+    (now, loaded): (Timestamp, Instant),
 ) -> store::Result<Destinations> {
     let enabled = endpoints::enabled(tx).await?;
     let mut by_id = HashMap::with_capacity(enabled.len());
@@ -113,7 +117,12 @@ async fn load(
             tracing::debug!(endpoint = %endpoint.id, "this endpoint has no secret that can be opened");
             continue;
         }
-        by_id.insert(endpoint.id, Arc::new(Destination { endpoint, secrets }));
+        let before = known.and_then(|known| known.by_id.get(&endpoint.id));
+        let lane = before.map_or_else(
+            || Arc::new(Semaphore::new(shared.settings.per_endpoint.max(1))),
+            |before| before.lane.clone(),
+        );
+        by_id.insert(endpoint.id, Arc::new(Destination { endpoint, secrets, lane }));
     }
     Ok(Destinations { by_id, loaded })
 }

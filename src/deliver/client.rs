@@ -34,7 +34,7 @@ pub struct Client {
 pub struct Request<'r> {
     /// Where to.
     pub url: &'r str,
-    /// The endpoint's own headers, and those that sign it: the later of one name counts.
+    /// The endpoint's own headers; reserved names among them are left out.
     pub headers: Vec<(&'r str, &'r str)>,
     /// Those that sign it.
     pub signature: &'r [(&'r str, String)],

@@ -17,9 +17,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// When a failed message is tried again.
     pub schedule: Schedule,
-    /// How many deliveries one endpoint may have in hand.
+    /// How many requests may be under way to one endpoint. Four times as many of its messages may be in hand:
+    /// those whose results are being recorded, and those that go out next.
     pub per_endpoint: usize,
-    /// How many deliveries the process may have in hand.
+    /// How many messages the process may have in hand.
     pub total: usize,
     /// Which addresses are sent to.
     pub guard: Guard,

@@ -231,10 +231,10 @@ impl<P: Process> Lane<'_, P> {
     /// The dead letters do not make readiness red: without them no event waits.
     fn report(&self, error: &Error) {
         let reason = chain(error);
-        if self.dead {
-            tracing::warn!(queue = self.queue, reason, "the dead letters are not read at present");
-        } else {
+        if !self.dead {
             self.health.down(health::BROKER, reason);
+        } else if self.link.is_open() {
+            tracing::warn!(queue = self.queue, reason, "the dead letters are not read at present");
         }
     }
 

@@ -54,6 +54,9 @@ pub struct Record {
 #[derive(Serialize)]
 struct Numbered<'a> {
     n: usize,
+    /// The bytes in hex, where the database takes them so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
     #[serde(flatten)]
     record: &'a Record,
 }
@@ -68,40 +71,56 @@ pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<H
     }
     let mut sorted: Vec<&Record> = records.iter().collect();
     sorted.sort_by(|a, b| a.dedupe_key.cmp(&b.dedupe_key));
-    let rows: Vec<Numbered<'_>> =
-        sorted.iter().enumerate().map(|(n, record)| Numbered { n: n + 1, record }).collect();
-    let bodies = sorted.iter().map(|record| record.body.to_vec()).collect();
-    // Differs because bytes travel as an array on Postgres and as hex in JSON on SQLite.
-    let sql = tx.pick(
-        "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key, kind,
-             verdict, reason, notes, verified, refused, headers, body, occurred_at, received_at,
-             recorded_at, copies, resent_changed)
-         select r.id, r.environment, r.source, r.provider_event_id, r.dedupe_key, r.kind, r.verdict,
-             r.reason, r.notes, r.verified, false, r.headers, b.body, r.occurred_at, r.received_at,
-             $3, r.copies, false
-         from jsonb_to_recordset($1::jsonb) as r(n bigint, id uuid, environment text, source text,
-             provider_event_id text, dedupe_key text, kind text, verdict text, reason text,
-             notes jsonb, verified boolean, headers jsonb, occurred_at timestamptz,
-             received_at timestamptz, copies bigint)
-         join unnest($2::bytea[]) with ordinality as b(body, n) on b.n = r.n
-         order by r.dedupe_key
-         on conflict (dedupe_key) do update set copies = inbound_events.copies + excluded.copies
-         returning id",
-        "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key, kind,
-             verdict, reason, notes, verified, refused, headers, body, occurred_at, received_at,
-             recorded_at, copies, resent_changed)
-         select r.value->>'id', r.value->>'environment', r.value->>'source',
-             r.value->>'provider_event_id', r.value->>'dedupe_key', r.value->>'kind',
-             r.value->>'verdict', r.value->>'reason', r.value->>'notes', r.value->>'verified', 0,
-             r.value->>'headers', unhex(b.value), r.value->>'occurred_at', r.value->>'received_at',
-             $3, r.value->>'copies', 0
-         from json_each($1) as r join json_each($2) as b on b.key = r.key
-         where true order by r.value->>'dedupe_key'
-         on conflict (dedupe_key) do update set copies = inbound_events.copies + excluded.copies
-         returning id",
-    );
-    let kept: Vec<(InboundId,)> =
-        tx.query(sql).bind_rows(&rows).bind_bytes(bodies).bind(now).all().await?;
+    // Differs because bytes travel beside the rows on Postgres, and in them on SQLite, which would join two
+    // JSON arrays by looking through the second one for each row of the first.
+    let in_rows = !matches!(tx, Tx::Postgres(_));
+    let rows: Vec<Numbered<'_>> = sorted
+        .iter()
+        .zip(1..)
+        .map(|(record, n)| {
+            let body = in_rows.then(|| hex::encode(&record.body));
+            Numbered { n, body, record }
+        })
+        .collect();
+    let query = if in_rows {
+        tx.query(
+            "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key,
+                 kind, verdict, reason, notes, verified, refused, headers, body, occurred_at,
+                 received_at, recorded_at, copies, resent_changed)
+             select r.value->>'id', r.value->>'environment', r.value->>'source',
+                 r.value->>'provider_event_id', r.value->>'dedupe_key', r.value->>'kind',
+                 r.value->>'verdict', r.value->>'reason', r.value->>'notes', r.value->>'verified',
+                 0, r.value->>'headers', unhex(r.value->>'body'), r.value->>'occurred_at',
+                 r.value->>'received_at', $2, r.value->>'copies', 0
+             from json_each($1) as r where true order by r.value->>'dedupe_key'
+             on conflict (dedupe_key) do update set copies = inbound_events.copies + excluded.copies
+             returning id",
+        )
+        .bind_rows(&rows)
+        .bind(now)
+    } else {
+        let bodies = sorted.iter().map(|record| record.body.to_vec()).collect();
+        tx.query(
+            "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key,
+                 kind, verdict, reason, notes, verified, refused, headers, body, occurred_at,
+                 received_at, recorded_at, copies, resent_changed)
+             select r.id, r.environment, r.source, r.provider_event_id, r.dedupe_key, r.kind,
+                 r.verdict, r.reason, r.notes, r.verified, false, r.headers, b.body, r.occurred_at,
+                 r.received_at, $3, r.copies, false
+             from jsonb_to_recordset($1::jsonb) as r(n bigint, id uuid, environment text,
+                 source text, provider_event_id text, dedupe_key text, kind text, verdict text,
+                 reason text, notes jsonb, verified boolean, headers jsonb,
+                 occurred_at timestamptz, received_at timestamptz, copies bigint)
+             join unnest($2::bytea[]) with ordinality as b(body, n) on b.n = r.n
+             order by r.dedupe_key
+             on conflict (dedupe_key) do update set copies = inbound_events.copies + excluded.copies
+             returning id",
+        )
+        .bind_rows(&rows)
+        .bind_bytes(bodies)
+        .bind(now)
+    };
+    let kept: Vec<(InboundId,)> = query.all().await?;
     let kept: HashSet<Uuid> = kept.into_iter().map(|(id,)| id.0).collect();
     let new: HashSet<Uuid> =
         records.iter().map(|record| record.id).filter(|id| kept.contains(id)).collect();

@@ -26,6 +26,8 @@ struct NewRow<'a> {
     source: &'a str,
     headers: &'a Headers,
     received_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -42,6 +44,9 @@ struct Row {
 /// # Errors
 /// When the database refuses or is away.
 pub async fn push(tx: &mut Tx, entries: &[Entry<'_>]) -> Result<()> {
+    // Differs because Postgres takes bytes as an array beside the rows, and SQLite, which would read a second
+    // array again for every row, takes them as hex inside them.
+    let beside = matches!(tx, Tx::Postgres(_));
     let rows: Vec<NewRow<'_>> = entries
         .iter()
         .map(|entry| NewRow {
@@ -49,10 +54,9 @@ pub async fn push(tx: &mut Tx, entries: &[Entry<'_>]) -> Result<()> {
             source: &entry.raw.source,
             headers: &entry.raw.headers,
             received_at: entry.received_at,
+            body: (!beside).then(|| hex::encode(&entry.raw.body)),
         })
         .collect();
-    let bodies = entries.iter().map(|entry| entry.raw.body.to_vec()).collect();
-    // Differs because Postgres takes bytes as an array beside the rows, SQLite as hex, joined by their place.
     let sql = tx.pick(
         "insert into intake_queue (id, source, headers, body, received_at)
          select r.id, r.source, r.headers, r.body, r.received_at
@@ -63,11 +67,17 @@ pub async fn push(tx: &mut Tx, entries: &[Entry<'_>]) -> Result<()> {
              unnest($2::bytea[])
          ) as r(id, source, headers, received_at, body)",
         "insert into intake_queue (id, source, headers, body, received_at)
-         select r.value->>'id', r.value->>'source', r.value->>'headers', unhex(b.value),
-                r.value->>'received_at'
-         from json_each($1) as r join json_each($2) as b on b.key = r.key",
+         select value->>'id', value->>'source', value->>'headers', unhex(value->>'body'),
+                value->>'received_at'
+         from json_each($1)",
     );
-    tx.query(sql).bind_rows(&rows).bind_bytes(bodies).execute().await?;
+    let query = tx.query(sql).bind_rows(&rows);
+    let query = if beside {
+        query.bind_bytes(entries.iter().map(|entry| entry.raw.body.to_vec()).collect())
+    } else {
+        query
+    };
+    query.execute().await?;
     Ok(())
 }
 

@@ -178,7 +178,7 @@ impl Running {
 
 /// Waits until so many requests came to a path.
 async fn requests(receiver: &Receiver, path: &str, count: usize) -> Vec<Request> {
-    let enough = |seen: &Vec<Request>| seen.len() >= count;
-    eventually(&format!("{count} requests to {path}"), async || receiver.requests(path), enough)
-        .await
+    let what = format!("{count} requests to {path}");
+    eventually(&what, async || receiver.count(path), |seen| *seen >= count).await;
+    receiver.requests(path)
 }

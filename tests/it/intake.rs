@@ -20,7 +20,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+mod broker;
 mod embedded;
+mod publisher;
 mod rabbitmq;
 
 /// Stands where the pipeline stands: keeps what it is given and removes it from the queue in one transaction, and

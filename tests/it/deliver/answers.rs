@@ -84,7 +84,7 @@ async fn after_the_last_try_a_message_is_dead() {
         let running = setup.start(settings());
         setup.tell(1, EventType::CustomerCreated, Some(&running.handover)).await;
         let kept = setup.all_are(endpoint, "dead").await;
-        assert_eq!((kept[0].attempts, receiver.requests("/").len()), (2, 2));
+        assert_eq!((kept[0].attempts, receiver.count("/")), (2, 2));
         running.stop().await;
     })
     .await;
@@ -137,11 +137,11 @@ async fn an_endpoint_that_is_gone_is_disabled_and_the_others_are_told() {
         tx.commit().await.expect("commits");
         setup.tell(1, EventType::CustomerCreated, Some(&running.handover)).await;
         tokio::time::sleep(millis(150)).await;
-        assert_eq!((receiver.requests("/gone").len(), setup.kept(gone).await.len()), (1, 1));
+        assert_eq!((receiver.count("/gone"), setup.kept(gone).await.len()), (1, 1));
 
         enable(&setup, gone).await;
         setup.all_are(gone, "delivered").await;
-        assert_eq!(receiver.requests("/gone").len(), 2);
+        assert_eq!(receiver.count("/gone"), 2);
         running.stop().await;
     })
     .await;
@@ -200,7 +200,7 @@ async fn one_deadline_is_over_headers_and_body() {
         let (status, error, took) = first_try(&setup, &receiver.url("/drip"), quick()).await;
         assert_eq!((status, error.as_str()), (Some(200), "no whole answer within 300 ms"));
         assert!(took >= millis(300) && took < millis(1_200), "{took:?}");
-        assert_eq!(receiver.requests("/drip").len(), 1);
+        assert_eq!(receiver.count("/drip"), 1);
         let (setup, own) = (Setup::new(fresh(&setup).await), receiver.url("/hang"));
         let (status, error, _) = first_try(&setup, &own, quick()).await;
         assert_eq!((status, error.as_str()), (None, "no answer within 300 ms"));
@@ -307,7 +307,7 @@ async fn an_endpoint_that_hangs_holds_up_nobody_else() {
         let kept = setup.all_are(healthy, "delivered").await;
         assert_eq!(kept.len(), 120);
         assert!(setup.kept(dead).await.iter().all(|message| message.status == "pending"));
-        assert_eq!(receiver.requests("/dead").len(), 4);
+        assert_eq!(receiver.count("/dead"), 4);
         running.stop().await;
     })
     .await;
@@ -330,7 +330,7 @@ async fn the_time_that_is_signed_is_that_of_the_try() {
     assert!((6_480..=7_920).contains(&wait), "two hours, and a tenth of it: {wait} s");
     setup.clock.advance(chrono::TimeDelta::seconds(wait - 1));
     tokio::time::sleep(millis(100)).await;
-    assert_eq!(receiver.requests("/").len(), 1);
+    assert_eq!(receiver.count("/"), 1);
     setup.clock.advance(chrono::TimeDelta::seconds(2));
     setup.all_are(endpoint, "delivered").await;
     let stamps: Vec<i64> = receiver

@@ -89,10 +89,25 @@ async fn a_soft_shutdown_finishes_what_is_in_hand_and_takes_nothing_more() {
         running.stop().await;
         let kept = setup.kept(endpoint).await;
         let delivered = kept.iter().filter(|message| message.status == "delivered").count();
-        assert_eq!((delivered, receiver.requests("/").len()), (2, 2));
+        assert_eq!((delivered, receiver.count("/")), (2, 2));
         let now = setup.clock.now();
         let free = kept.iter().filter(|m| m.status == "pending" && m.attempts == 0);
         assert_eq!(free.filter(|message| message.due_at <= now).count(), 18);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_has_no_more_requests_at_once_than_it_may() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        receiver.always("/", Reply::Slow(millis(20)));
+        let (endpoint, _) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+        let running = setup.start(Settings { per_endpoint: 3, ..settings() });
+        setup.tell(30, EventType::CustomerCreated, Some(&running.handover)).await;
+        setup.all_are(endpoint, "delivered").await;
+        assert_eq!((receiver.count("/"), receiver.most_at_once()), (30, 3));
+        running.stop().await;
     })
     .await;
 }
@@ -107,9 +122,9 @@ async fn a_backlog_is_worked_off_as_slots_become_free() {
         let slow = Settings { per_endpoint: 8, poll: millis(10_000), ..settings() };
         let running = setup.start(slow);
         let kept = setup.all_are(endpoint, "delivered").await;
-        assert_eq!((kept.len(), receiver.requests("/").len()), (300, 300));
+        assert_eq!((kept.len(), receiver.count("/")), (300, 300));
         setup.tell(100, EventType::CustomerCreated, Some(&running.handover)).await;
-        eventually("the rest too", async || receiver.requests("/").len(), |n| *n == 400).await;
+        eventually("the rest too", async || receiver.count("/"), |n| *n == 400).await;
         running.stop().await;
     })
     .await;

@@ -84,7 +84,7 @@ async fn results_are_kept_while_the_database_is_away_and_nothing_is_sent_twice()
     way.mend().await;
     let kept = setup.all_are(endpoint, "delivered").await;
     assert!(kept.iter().all(|message| message.attempts == 1));
-    assert_eq!(receiver.requests("/").len(), 4);
+    assert_eq!(receiver.count("/"), 4);
 
     setup.tell(1, EventType::CustomerCreated, None).await;
     assert_eq!(setup.all_are(endpoint, "delivered").await.len(), 5);

@@ -85,6 +85,8 @@ struct Seen {
     scripts: Mutex<HashMap<String, VecDeque<Reply>>>,
     always: Mutex<HashMap<String, Reply>>,
     served: AtomicUsize,
+    under_way: AtomicUsize,
+    most_at_once: AtomicUsize,
 }
 
 /// A running receiver; it ends with the test.
@@ -128,9 +130,36 @@ impl Receiver {
         all.iter().filter(|request| request.path == path).cloned().collect()
     }
 
+    /// How many requests came to a path so far.
+    pub(crate) fn count(&self, path: &str) -> usize {
+        lock(&self.seen.requests).iter().filter(|request| request.path == path).count()
+    }
+
+    /// How many requests it was answering at once, at most.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.seen.most_at_once.load(Ordering::SeqCst)
+    }
+
     /// How many bytes of bodies were asked of it so far.
     pub(crate) fn served(&self) -> usize {
         self.seen.served.load(Ordering::SeqCst)
+    }
+}
+
+/// A request that is being answered.
+struct UnderWay(Arc<Seen>);
+
+impl UnderWay {
+    fn begin(seen: &Arc<Seen>) -> Self {
+        let now = seen.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.most_at_once.fetch_max(now, Ordering::SeqCst);
+        Self(seen.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -144,6 +173,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let _under_way = UnderWay::begin(&seen);
     let path = uri.path().to_owned();
     let request = Request { path: path.clone(), headers, body, at: Instant::now() };
     lock(&seen.requests).push(request);
