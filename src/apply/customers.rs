@@ -261,21 +261,18 @@ fn assign_rows(
         let Some(node) = world.customers.get_mut(&id) else { continue };
         node.changed = true;
         node.shown = None;
-        match survivor {
-            Some(survivor) => {
-                node.absorbed_into = Some(survivor);
-                let version = node.version;
-                settled.absorbed.push((id, survivor));
-                // A merge goes on from the higher version.
-                if let Some(survivor) = world.customers.get_mut(&survivor) {
-                    survivor.version = survivor.version.max(version);
-                    survivor.changed = true;
-                }
+        if let Some(survivor) = survivor {
+            node.absorbed_into = Some(survivor);
+            let version = node.version;
+            settled.absorbed.push((id, survivor));
+            // A merge goes on from the higher version.
+            if let Some(survivor) = world.customers.get_mut(&survivor) {
+                survivor.version = survivor.version.max(version);
+                survivor.changed = true;
             }
-            None => {
-                node.deleted = true;
-                world.erased.customers.insert(id);
-            }
+        } else {
+            node.deleted = true;
+            world.erased.customers.insert(id);
         }
     }
     for id in &members {
