@@ -166,19 +166,15 @@ impl Senders {
 
     /// The `[[sources]]` of a configuration file that takes this traffic. Holds the secrets.
     pub fn toml(&self, environment: &str) -> String {
-        self.all()
-            .iter()
-            .map(|sender| {
-                format!(
-                    "[[sources]]\nname = {:?}\nprovider = {:?}\nenvironment = {environment:?}\n\
-                     namespace = {:?}\nsecrets = [{:?}]\n\n",
-                    sender.name,
-                    sender.provider,
-                    sender.namespace,
-                    sender.secret.expose(),
-                )
-            })
-            .collect()
+        let source = |sender: &Sender| {
+            let Sender { name, provider, namespace, .. } = sender;
+            let secret = sender.secret.expose();
+            format!(
+                "[[sources]]\nname = {name:?}\nprovider = {provider:?}\n\
+                 environment = {environment:?}\nnamespace = {namespace:?}\nsecrets = [{secret:?}]\n"
+            )
+        };
+        self.all().map(source).join("\n")
     }
 }
 

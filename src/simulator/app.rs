@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// What the app says of a customer. Absent says nothing, `Some(None)` says that there is none.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things to say")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patch {
     pub(super) name: Option<Option<String>>,

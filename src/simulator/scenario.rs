@@ -5,6 +5,7 @@
 //! (semantics) leaves no doubt about its truth; where that needed care, the story says what was avoided.
 
 use super::{
+    app::{Patch, Whom},
     clerk::User,
     people::Human,
     random::Random,
@@ -103,10 +104,10 @@ impl World {
         let contact = human.at_a_shop(&mut self.random);
         let customer = self.stripe_customer(contact, None);
         self.wait(1..=60);
-        let whom = super::app::Whom::default()
+        let whom = Whom::default()
             .and(Kind::Auth, &Arc::clone(&self.senders.clerk.namespace), &user.id)
             .and(Kind::Payment, &Arc::clone(&self.senders.stripe.namespace), &customer.id);
-        self.record_customer(&whom, &super::app::Patch::default());
+        self.record_customer(&whom, &Patch::default());
         Shopper { human, customer, user: Some(user), external_id: None }
     }
 

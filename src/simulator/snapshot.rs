@@ -276,7 +276,11 @@ mod tests {
     #[test]
     fn differences_name_the_place_and_both_values() {
         let (customer, payment, _) = state();
-        let truth = Snapshot::from_json(std::slice::from_ref(&customer), &[payment.clone()], &[]);
+        let truth = Snapshot::from_json(
+            std::slice::from_ref(&customer),
+            std::slice::from_ref(&payment),
+            &[],
+        );
         assert!(differences(&truth, &truth).is_empty());
         let mut wrong = customer;
         wrong["spend"][0]["total_spent"] = json!(400);

@@ -50,6 +50,7 @@ impl Buyer {
 }
 
 /// What changes on a customer, all in one update.
+#[expect(clippy::option_option, reason = "unchanged, cleared and changed are three things")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Change {
     pub(super) name: Option<Option<String>>,

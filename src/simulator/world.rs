@@ -10,7 +10,7 @@ use super::{
 use crate::model::{money::Currency, reference::Kind, time::Timestamp};
 use bytes::Bytes;
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::{ops::RangeInclusive, sync::Arc};
 
 /// Something that a sender tells: one event with its one body.
@@ -159,8 +159,8 @@ impl World {
     ) {
         let event_id = format!("evt_{}{}", if modern { 1 } else { 3 }, self.random.text(23));
         let request = self.random.chance(70).then(|| format!("req_{}", self.random.text(14)));
-        let mut data = json!({ "object": object });
-        if let (Some(previous), Some(data)) = (previous, data.as_object_mut()) {
+        let mut data = Map::from_iter([("object".to_owned(), object)]);
+        if let Some(previous) = previous {
             data.insert("previous_attributes".to_owned(), previous);
         }
         let body = json!({

@@ -5,6 +5,7 @@ use crate::{
     model::{reference::Kind, subscription::SubscriptionStatus},
     simulator::{
         app::{Patch, Whom},
+        people::Human,
         stripe::{Buyer, Form, Method, Purchase, Subscription},
         world::World,
     },
@@ -128,30 +129,39 @@ fn signed_up_again(world: &mut World) {
     world.buy(&Buyer::of(&customer), price);
 }
 
-/// Two accounts of one user: one goes alone, the other takes everything with it. There is a user id above
+/// Two accounts of one user: one goes alone, the other takes everything with it.
+///
+/// One word of the app puts both accounts and the Stripe customer together. Were they put together one by
+/// one, a deletion that is heard of before the second account would first reach everything: what it has
+/// erased by then cannot come back, and the end would depend on the order. And there is a user id above
 /// both, so that it need not be said who would follow in the first one's place.
 fn one_of_two_sign_ins(world: &mut World) {
     let human = world.human();
     let external_id = world.random.external_id();
     let first = world.sign_up(human.clone(), Some(&external_id));
     world.hours(1..=9);
-    let other = crate::simulator::people::Human { email: world.random.email("other"), ..human };
+    let other = Human { email: world.random.email("other"), ..human };
     let second = world.sign_up(other.clone(), None);
     world.hours(1..=9);
-    let clerk = Arc::clone(&world.senders.clerk.namespace);
-    let whom = Whom::external(&external_id).and(Kind::Auth, &clerk, &second.id);
-    world.record_customer(&whom, &Patch::default());
+    let contact = other.at_a_shop(&mut world.random);
+    let customer = world.stripe_customer(contact, None);
     world.hours(1..=9);
-    let customer = world.stripe_customer_of(&other, &external_id);
+    let clerk = Arc::clone(&world.senders.clerk.namespace);
+    let whom = Whom::external(&external_id)
+        .and(Kind::Auth, &clerk, &first.id)
+        .and(Kind::Auth, &clerk, &second.id)
+        .and(Kind::Payment, &Arc::clone(&world.senders.stripe.namespace), &customer.id);
+    world.record_customer(&whom, &Patch::default());
     world.hours(1..=9);
     let price = world.price();
     world.buy(&Buyer::of(&customer), price);
     world.days(1..=9);
-    let gone_first = if world.random.chance(50) { (&first, &second) } else { (&second, &first) };
-    world.delete_user(gone_first.0);
+    let (leaves, stays) =
+        if world.random.chance(50) { (&first, &second) } else { (&second, &first) };
+    world.delete_user(leaves);
     if world.random.chance(50) {
         world.days(1..=9);
-        world.delete_user(gone_first.1);
+        world.delete_user(stays);
     }
 }
 

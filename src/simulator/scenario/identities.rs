@@ -5,6 +5,7 @@ use crate::{
     model::reference::Kind,
     simulator::{
         app::{Patch, Whom},
+        people::Human,
         stripe::{Buyer, Change, Method, Paid},
         world::World,
     },
@@ -101,7 +102,7 @@ fn payments_before_customer(world: &mut World) {
     world.change_stripe_customer(&mut customer, Change { user, ..Change::default() });
     world.days(1..=20);
     let human = world.human();
-    world.sign_up(crate::simulator::people::Human { phone: None, ..human }, Some(&external_id));
+    world.sign_up(Human { phone: None, ..human }, Some(&external_id));
     world.minutes(1..=9);
     let said = Patch { phone: Some(None), ..Patch::default() };
     world.record_customer(&Whom::external(&external_id), &said);
@@ -155,7 +156,7 @@ fn shared_by_two(world: &mut World) {
     let other = world.random.external_id();
     let human = world.human();
     let phone = shopper.human.phone.clone();
-    world.sign_up(crate::simulator::people::Human { phone, ..human }, Some(&other));
+    world.sign_up(Human { phone, ..human }, Some(&other));
     let mut customer = shopper.customer;
     for user in [None, shopper.external_id] {
         world.hours(1..=30);

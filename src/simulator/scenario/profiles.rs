@@ -107,16 +107,26 @@ fn metadata_and_tags(world: &mut World) {
     let whom = whom(&shopper);
     world.hours(1..=9);
     let tags = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
-    let steps: [(Vec<(&'static str, Value)>, Option<Vec<String>>); 3] = [
-        (
-            vec![("locale", json!("de-AT")), ("score", json!(12)), ("newsletter", json!(true))],
-            tags(&["vip", "beta"]),
-        ),
-        (vec![("score", json!(13.5)), ("newsletter", Value::Null)], None),
-        (vec![("cohort", json!("2024-q3"))], tags(&["vip"])),
-    ];
-    for (metadata, tags) in steps {
-        world.record_customer(&whom, &Patch { metadata, tags, ..Patch::default() });
+    let first = Patch {
+        tags: tags(&["vip", "beta"]),
+        metadata: vec![
+            ("locale", json!("de-AT")),
+            ("score", json!(12)),
+            ("newsletter", json!(true)),
+        ],
+        ..Patch::default()
+    };
+    let second = Patch {
+        metadata: vec![("score", json!(13.5)), ("newsletter", Value::Null)],
+        ..Patch::default()
+    };
+    let third = Patch {
+        tags: tags(&["vip"]),
+        metadata: vec![("cohort", json!("2024-q3"))],
+        ..Patch::default()
+    };
+    for patch in [first, second, third] {
+        world.record_customer(&whom, &patch);
         world.hours(1..=9);
     }
     if world.random.chance(50) {

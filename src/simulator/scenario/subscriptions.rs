@@ -7,7 +7,7 @@ use crate::{
     },
     simulator::{
         stripe::{Paid, Subscription},
-        world::World,
+        world::{Price, World},
     },
 };
 
@@ -38,7 +38,7 @@ fn trial_to_the_end(world: &mut World) {
     world.minutes(1..=20);
     let mut subscription = world.subscribe(&shopper.customer, Trialing, None);
     world.instant();
-    let nothing = crate::simulator::world::Price { minor: 0, ..subscription.price };
+    let nothing = Price { minor: 0, ..subscription.price };
     let id = subscription.id().to_owned();
     let mut invoice = world.invoice(nothing, Some(&id), "subscription_create");
     world.invoice_without_money(&mut invoice, &shopper.customer);
