@@ -3,6 +3,7 @@
 //! Never knows where an event came from, nor what the rules are.
 
 use crate::model::time::Timestamp;
+use sqlx::migrate::MigrateError;
 
 pub mod browse;
 pub mod codec;
@@ -31,7 +32,7 @@ pub enum Error {
     Sql(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("the schema could not be migrated")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
     /// The database's URL cannot be used.
     #[error("database.url cannot be used: {0}")]
     Url(String),
@@ -61,32 +62,12 @@ impl Error {
         match self {
             Self::Grew => true,
             Self::Url(_) | Self::Row { .. } => false,
-            Self::Migrate(_) => true,
-            Self::Sql(error) => match error {
-                sqlx::Error::Database(database) => match database.code() {
-                    // Postgres: connection, resources, operator, serialization, deadlock, timeouts, read-only.
-                    // SQLite: busy, locked, I/O, full, cannot open, read-only.
-                    Some(code) => {
-                        ["08", "53", "57", "58", "40", "55", "25"]
-                            .iter()
-                            .any(|class| code.len() == 5 && code.starts_with(class))
-                            || code.parse::<i32>().is_ok_and(|code| {
-                                code < 100_000
-                                    && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14 | 15)
-                                    && (code > 255 || database.code().is_some_and(|c| c.len() <= 3))
-                            })
-                    }
-                    None => true,
-                },
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::BeginFailed => true,
-                _ => false,
-            },
+            Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            )
+            | Self::Sql(error) => is_transient(error),
+            // Of the last: the schema is newer than this program, or not what it was.
+            Self::Url(_) | Self::Row { .. } | Self::Migrate(_) => false,
         }
     }
 
@@ -99,6 +80,34 @@ impl Error {
             }
             _ => false,
         }
+    }
+}
+
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => match database.code() {
+            // Postgres: connection, resources, operator, serialization, deadlock, timeouts, read-only.
+            // SQLite: busy, locked, I/O, full, cannot open, read-only.
+            Some(code) => {
+                ["08", "53", "57", "58", "40", "55", "25"]
+                    .iter()
+                    .any(|class| code.len() == 5 && code.starts_with(class))
+                    || code.parse::<i32>().is_ok_and(|code| {
+                        code < 100_000
+                            && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14 | 15)
+                            && (code > 255 || database.code().is_some_and(|c| c.len() <= 3))
+                    })
+            }
+            None => true,
+        },
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        _ => false,
     }
 }
 
