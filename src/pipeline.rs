@@ -119,7 +119,9 @@ impl Pipeline {
             return Ok(0);
         }
         let mut closure = Closure::default();
-        ended.iter().for_each(|id| closure.add_subscription(*id));
+        for id in &ended {
+            closure.add_subscription(*id);
+        }
         let mut conflicts = 0;
         loop {
             match self.end(&mut closure, now).await {
@@ -326,14 +328,18 @@ impl Pipeline {
         now: Timestamp,
     ) -> store::Result<Vec<(Leased, Slot)>> {
         write::erase(tx, world).await?;
-        outgoing.iter_mut().for_each(|event| erase(event, world));
+        for event in &mut outgoing {
+            erase(event, world);
+        }
         let new_id = || self.clock.new_id();
         outbox::write(tx, &outgoing, now, new_id, self.handover.as_ref()).await
     }
 
     fn hand_over(&self, messages: Vec<(Leased, Slot)>) {
         if let Some(handover) = &self.handover {
-            messages.into_iter().for_each(|(message, slot)| handover.send(message, slot));
+            for (message, slot) in messages {
+                handover.send(message, slot);
+            }
         }
     }
 }

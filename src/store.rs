@@ -61,7 +61,6 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Grew => true,
-            Self::Url(_) | Self::Row { .. } => false,
             Self::Migrate(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
             )
@@ -85,21 +84,9 @@ impl Error {
 
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(database) => match database.code() {
-            // Postgres: connection, resources, operator, serialization, deadlock, timeouts, read-only.
-            // SQLite: busy, locked, I/O, full, cannot open, read-only.
-            Some(code) => {
-                ["08", "53", "57", "58", "40", "55", "25"]
-                    .iter()
-                    .any(|class| code.len() == 5 && code.starts_with(class))
-                    || code.parse::<i32>().is_ok_and(|code| {
-                        code < 100_000
-                            && matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14 | 15)
-                            && (code > 255 || database.code().is_some_and(|c| c.len() <= 3))
-                    })
-            }
-            None => true,
-        },
+        sqlx::Error::Database(database) => {
+            database.code().is_none_or(|code| is_transient_code(&code))
+        }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -108,6 +95,18 @@ fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => true,
         _ => false,
+    }
+}
+
+/// Postgres: five characters, of which the first two are the class (its manual, appendix A): connection,
+/// transaction state and rollback, resources, prerequisite state, operator, system. SQLite: a number, whose low
+/// byte is the primary code (its "Result Codes" page): busy, locked, read-only, I/O, full, cannot open, protocol.
+fn is_transient_code(code: &str) -> bool {
+    match code.len() {
+        5 => ["08", "25", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)),
+        _ => code
+            .parse::<i32>()
+            .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14 | 15)),
     }
 }
 

@@ -85,12 +85,11 @@ impl Telling<'_> {
             let Some(node) = self.world.customers.get(id) else { continue };
             let now = node.shown.clone().filter(|_| node.is_live());
             let (kind, data) = match (before, &now) {
-                (None, None) => continue,
                 (Some(gone), None) if node.deleted => (
                     EventType::CustomerDeleted,
                     EventData { customer: Some(last_seen(gone)), ..EventData::default() },
                 ),
-                (Some(_), None) => continue,
+                (_, None) => continue,
                 (None, Some(_)) => (EventType::CustomerCreated, EventData::default()),
                 (Some(before), Some(now)) => {
                     let merged_from: Vec<CustomerId> = settled

@@ -6,7 +6,7 @@ use crate::{
         claims,
         decide::{Context, Touched},
         facts::{self, Member},
-        world::{CustomerNode, World},
+        world::{CustomerNode, ReferenceNode, World},
     },
     model::{
         authority::Authority,
@@ -107,7 +107,7 @@ fn plant(world: &mut World, component: Uuid) {
         if let Some(at) = node.deleted_at {
             erase(&mut node.facts, at);
         }
-        if node.closed {
+        if node.closed && !may_open_unnamed(node) {
             node.changed |= node.subject.is_some();
             node.subject = None;
         }
@@ -115,6 +115,15 @@ fn plant(world: &mut World, component: Uuid) {
     if !forest.reaches.is_empty() {
         world.reaches.insert(component, forest.reaches);
     }
+}
+
+/// Whether a claim from after its deletion may open a reference later, by an event that does not name it: then
+/// its name is known from after the deletion too, and kept.
+fn may_open_unnamed(node: &ReferenceNode) -> bool {
+    node.facts.claims.iter().any(|claim| {
+        node.deleted_at.is_some_and(|at| claim.stamp.at > at)
+            && (node.kind != Kind::Auth || claim.authority >= Authority::APP)
+    })
 }
 
 /// What was said by then is gone; afterwards only the app's own word counts (semantics 4).
@@ -261,21 +270,18 @@ fn assign_rows(
         let Some(node) = world.customers.get_mut(&id) else { continue };
         node.changed = true;
         node.shown = None;
-        match survivor {
-            Some(survivor) => {
-                node.absorbed_into = Some(survivor);
-                let version = node.version;
-                settled.absorbed.push((id, survivor));
-                // A merge goes on from the higher version.
-                if let Some(survivor) = world.customers.get_mut(&survivor) {
-                    survivor.version = survivor.version.max(version);
-                    survivor.changed = true;
-                }
+        if let Some(survivor) = survivor {
+            node.absorbed_into = Some(survivor);
+            let version = node.version;
+            settled.absorbed.push((id, survivor));
+            // A merge goes on from the higher version.
+            if let Some(survivor) = world.customers.get_mut(&survivor) {
+                survivor.version = survivor.version.max(version);
+                survivor.changed = true;
             }
-            None => {
-                node.deleted = true;
-                world.erased.customers.insert(id);
-            }
+        } else {
+            node.deleted = true;
+            world.erased.customers.insert(id);
         }
     }
     for id in &members {

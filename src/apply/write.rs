@@ -34,8 +34,10 @@ pub async fn write(tx: &mut Tx, world: &World, now: Timestamp) -> Result<()> {
 pub async fn erase(tx: &mut Tx, world: &World) -> Result<()> {
     let erased = &world.erased;
     store::inbox::erase(tx, &erased.subjects).await?;
-    let customers = erased.customers.iter().map(|id| id.0);
-    store::customers::erase_told(tx, customers, erased.payments.iter().map(|id| id.0)).await
+    let customers: Vec<Uuid> = erased.customers.iter().map(|id| id.0).collect();
+    store::customers::erase_told(tx, &customers).await?;
+    let payments: Vec<Uuid> = erased.payments.iter().map(|id| id.0).collect();
+    store::customers::erase_told_payments(tx, &payments).await
 }
 
 async fn write_references(tx: &mut Tx, world: &World) -> Result<()> {

@@ -166,7 +166,9 @@ mod tests {
 
     fn joined(registers: &[Register<u8>]) -> Register<u8> {
         let mut all = Register::default();
-        registers.iter().for_each(|register| all.join(register));
+        for register in registers {
+            all.join(register);
+        }
         all
     }
 

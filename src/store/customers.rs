@@ -255,18 +255,13 @@ pub async fn record_conflicts(tx: &mut Tx, conflicts: &[Conflict]) -> Result<()>
     Ok(())
 }
 
-/// Erases what conflicts and outgoing events say of customers and payments that were deleted. A message that
-/// still waits goes out with the ids alone.
+/// Erases what conflicts and outgoing events say of customers that were deleted. A message that still waits
+/// goes out with the id alone.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn erase_told(
-    tx: &mut Tx,
-    customers: impl IntoIterator<Item = Uuid> + Clone,
-    payments: impl IntoIterator<Item = Uuid>,
-) -> Result<()> {
-    let gone: Vec<Uuid> = customers.clone().into_iter().chain(payments).collect();
-    if gone.is_empty() {
+pub async fn erase_told(tx: &mut Tx, customers: &[Uuid]) -> Result<()> {
+    if customers.is_empty() {
         return Ok(());
     }
     // Differs because the databases edit JSON by functions of other names.
@@ -275,18 +270,16 @@ pub async fn erase_told(
                  jsonb_build_object('customer', jsonb_build_object(
                      'object', 'customer', 'id', body::jsonb #>> '{data,customer,id}',
                      'deleted', true))), '{previous_attributes}', '{}'::jsonb))::text
-         where (customer_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
-             or payment_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid)))
+         where customer_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
              and kind <> 'customer.deleted'",
         "update outgoing_events set body = json_set(body, '$.data',
                  json_object('customer', json_object(
                      'object', 'customer', 'id', body->>'$.data.customer.id',
                      'deleted', json('true'))), '$.previous_attributes', json('{}'))
-         where (customer_id in (select value->>'id' from json_each($1))
-             or payment_id in (select value->>'id' from json_each($1)))
+         where customer_id in (select value->>'id' from json_each($1))
              and kind <> 'customer.deleted'",
     );
-    tx.query(sql).bind_ids(gone.iter().copied()).execute().await?;
+    tx.query(sql).bind_ids(customers.iter().copied()).execute().await?;
     set!(
         tx,
         "update attempts set response = null where message_id in (select m.id from messages as m
@@ -294,7 +287,7 @@ pub async fn erase_told(
         [id uuid],
         "))"
     )
-    .bind_ids(gone.iter().copied())
+    .bind_ids(customers.iter().copied())
     .execute()
     .await?;
     set!(
@@ -303,8 +296,34 @@ pub async fn erase_told(
         [id uuid],
         ")"
     )
-    .bind_ids(gone)
+    .bind_ids(customers.iter().copied())
     .execute()
     .await?;
+    Ok(())
+}
+
+/// Erases what outgoing events say of the payer of payments that a deletion reached: description and metadata.
+///
+/// # Errors
+/// When the database fails.
+pub async fn erase_told_payments(tx: &mut Tx, payments: &[Uuid]) -> Result<()> {
+    if payments.is_empty() {
+        return Ok(());
+    }
+    // Differs because the databases edit JSON by functions of other names.
+    let sql = tx.pick(
+        "update outgoing_events set body = (jsonb_set(jsonb_set(jsonb_set(body::jsonb,
+                 '{data,payment,description}', 'null'::jsonb), '{data,payment,metadata}', '{}'::jsonb),
+                 '{previous_attributes}',
+                 (body::jsonb -> 'previous_attributes') - 'description' - 'metadata'))::text
+         where payment_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+             and body::jsonb #> '{data,payment}' is not null",
+        "update outgoing_events set body = json_remove(json_set(body,
+                 '$.data.payment.description', null, '$.data.payment.metadata', json('{}')),
+                 '$.previous_attributes.description', '$.previous_attributes.metadata')
+         where payment_id in (select value->>'id' from json_each($1))
+             and body->'$.data.payment' is not null",
+    );
+    tx.query(sql).bind_ids(payments.iter().copied()).execute().await?;
     Ok(())
 }

@@ -129,6 +129,8 @@ pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<H
 }
 
 /// Marks new events whose provider's id came before with other bytes.
+///
+/// The verdict stands in a `case` so that no planner looks the other copy up by it: nearly all are applied.
 async fn mark_resent(tx: &mut Tx, records: &[Record], new: &HashSet<Uuid>) -> Result<()> {
     let named = records
         .iter()
@@ -142,8 +144,8 @@ async fn mark_resent(tx: &mut Tx, records: &[Record], new: &HashSet<Uuid>) -> Re
             ") and exists (select 1 from inbound_events as other
                   where other.source = inbound_events.source
                   and other.provider_event_id = inbound_events.provider_event_id
-                  and other.id < inbound_events.id
-                  and other.verdict in ('applied', 'ignored'))"
+                  and other.id <> inbound_events.id
+                  and case when other.verdict in ('applied', 'ignored') then 1 else 0 end = 1)"
         )
         .bind_ids(named)
         .execute()

@@ -182,7 +182,7 @@ impl Db {
     pub async fn migrate(&self) -> super::Result<()> {
         match self {
             Self::Postgres(pool) => {
-                sqlx::migrate!("src/store/migrations/postgres").run(pool).await?
+                sqlx::migrate!("src/store/migrations/postgres").run(pool).await?;
             }
             Self::Sqlite { writer, .. } => {
                 sqlx::migrate!("src/store/migrations/sqlite").run(writer).await?;

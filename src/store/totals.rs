@@ -324,7 +324,7 @@ pub async fn recount(tx: &mut Tx) -> Result<Vec<Drift>> {
         )
         .all()
         .await?;
-    let mut drift = differences("reference", by_holder(stored), by_holder(counted));
+    let mut drift = differences("reference", &by_holder(stored), &by_holder(counted));
     let stored: Vec<Row> = tx
         .query(
             "select customer_id as holder_id, currency, payment_count, successful_payment_count,
@@ -349,14 +349,14 @@ pub async fn recount(tx: &mut Tx) -> Result<Vec<Drift>> {
         )
         .all()
         .await?;
-    drift.extend(differences("customer", by_holder(stored), by_holder(counted)));
+    drift.extend(differences("customer", &by_holder(stored), &by_holder(counted)));
     Ok(drift)
 }
 
 fn differences(
     holder: &'static str,
-    stored: BTreeMap<Uuid, Spend>,
-    counted: BTreeMap<Uuid, Spend>,
+    stored: &BTreeMap<Uuid, Spend>,
+    counted: &BTreeMap<Uuid, Spend>,
 ) -> Vec<Drift> {
     let none = Spend::new();
     let holders: BTreeSet<&Uuid> = stored.keys().chain(counted.keys()).collect();

@@ -95,6 +95,7 @@ create table customers (
 );
 create index customers_environment on customers (environment, id);
 create index customers_root on customers (root_id);
+create index customers_absorbed_into on customers (absorbed_into) where absorbed_into is not null;
 
 -- The person as shown: touched by profile facts alone.
 create table customer_profiles (
@@ -205,6 +206,7 @@ create table conflicts (
     created_at timestamptz not null
 );
 create index conflicts_environment on conflicts (environment, id);
+create index conflicts_customer on conflicts (customer_id);
 
 -- Who is told.
 create table endpoints (
