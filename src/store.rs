@@ -3,6 +3,7 @@
 //! Never knows where an event came from, nor what the rules are.
 
 use crate::model::time::Timestamp;
+use sqlx::migrate::MigrateError;
 
 pub mod browse;
 pub mod codec;
@@ -31,7 +32,7 @@ pub enum Error {
     Sql(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("the schema could not be migrated")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
     /// The database's URL cannot be used.
     #[error("database.url cannot be used: {0}")]
     Url(String),
@@ -59,21 +60,13 @@ impl Error {
     /// Whether the same statement may succeed later: nothing is wrong with the data.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Grew | Self::Migrate(_) => true,
-            Self::Url(_) | Self::Row { .. } => false,
-            Self::Sql(error) => match error {
-                sqlx::Error::Database(database) => {
-                    database.code().is_none_or(|code| is_transient_code(&code))
-                }
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::BeginFailed => true,
-                _ => false,
-            },
+            Self::Grew => true,
+            Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            )
+            | Self::Sql(error) => is_transient(error),
+            // Of the last: the schema is newer than this program, or not what it was.
+            Self::Url(_) | Self::Row { .. } | Self::Migrate(_) => false,
         }
     }
 
@@ -86,6 +79,22 @@ impl Error {
             }
             _ => false,
         }
+    }
+}
+
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            database.code().is_none_or(|code| is_transient_code(&code))
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        _ => false,
     }
 }
 

@@ -115,7 +115,7 @@ pub const CATALOGUE: &[Metric] = &[
         "Requests to the HTTP API and the ingress",
     ),
     metric(
-        "customer_sync_http_request_seconds",
+        "customer_sync_http_request_duration_seconds",
         Kind::Histogram,
         &[],
         "How long a request was in hand",

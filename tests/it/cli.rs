@@ -120,9 +120,10 @@ fn explain_says_what_a_body_asserts_and_exits_1_where_it_is_rejected() {
 
     let body = file(
         &folder,
-        r#"{"id": "evt_2", "type": "weather.changed", "occurred_at": "2026-01-01T00:00:00Z", "data": {}}"#,
+        r#"{"id": "evt_2", "object": "event", "type": "balance.available", "created": 1767225600,
+            "livemode": true, "data": {"object": {"object": "balance"}}}"#,
     );
-    let ignored = json(&alone(&["explain", "canonical", &body, "--unsigned", "--json"]));
+    let ignored = json(&alone(&["explain", "stripe", &body, "--unsigned", "--json"]));
     assert_eq!(ignored["verdict"], "ignored", "{ignored}");
 
     let body = file(&folder, "{");
