@@ -118,7 +118,10 @@ fn explain_says_what_a_body_asserts_and_exits_1_where_it_is_rejected() {
     let shown = text(&alone(&["explain", "canonical", &body, "--unsigned"]));
     assert!(shown.contains("amount") && shown.contains("1200"), "{shown}");
 
-    let body = file(&folder, r#"{"id": "evt_2", "type": "weather.changed", "occurred_at": "2026-01-01T00:00:00Z", "data": {}}"#);
+    let body = file(
+        &folder,
+        r#"{"id": "evt_2", "type": "weather.changed", "occurred_at": "2026-01-01T00:00:00Z", "data": {}}"#,
+    );
     let ignored = json(&alone(&["explain", "canonical", &body, "--unsigned", "--json"]));
     assert_eq!(ignored["verdict"], "ignored", "{ignored}");
 
