@@ -54,7 +54,7 @@ fn add_odd_headers(headers: &mut FieldTable) {
         ("x-flag", AMQPValue::Boolean(true)),
         ("x-byte", AMQPValue::ShortShortInt(-1)),
         ("x-long", AMQPValue::LongLongInt(i64::MIN)),
-        ("x-float", AMQPValue::Float(f32::NAN)),
+        ("x-float", AMQPValue::Float(-1.5)),
         ("x-decimal", AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 99 })),
         ("x-time", AMQPValue::Timestamp(u64::MAX)),
         ("x-bytes", AMQPValue::LongString(vec![0xff, 0, 0xfe].into())),
