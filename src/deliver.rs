@@ -211,14 +211,17 @@ impl Deliverer {
     }
 
     /// Stops taking messages, finishes those in hand or after the grace cuts them short, records them.
+    ///
+    /// A batch that is being committed may hold slots and still hand its messages over: they are given back like
+    /// all that was not sent. Without that nobody could send them until their leases end.
     async fn close(mut self) -> Result<(), Error> {
         self.stop.closing.cancel();
-        self.handover.close();
+        self.shared.slots.close();
         for (leased, slot) in std::mem::take(&mut self.unknown) {
             self.put_back(&leased, slot, "a shutdown came before it was sent");
         }
         let cut_at = Instant::now() + self.shared.settings.grace;
-        while !self.tasks.is_empty() || !self.finished.is_empty() || !self.handover.is_empty() {
+        while !self.tasks.is_empty() || self.shared.slots.in_hand() > 0 {
             tokio::select! {
                 step = self.step() => { step?; }
                 () = tokio::time::sleep_until(cut_at), if !self.stop.cut.is_cancelled() => self.stop.cut.cancel(),
@@ -258,7 +261,8 @@ impl Deliverer {
 
     /// When [`Deliverer::begin`] has something to do, if nothing happens before.
     fn wake_at(&self) -> Instant {
-        let idle = Instant::now() + self.shared.settings.poll;
+        let poll = if self.is_closing() { SOON } else { self.shared.settings.poll };
+        let idle = Instant::now() + poll;
         self.record_at().into_iter().chain(self.look_at()).min().unwrap_or(idle)
     }
 

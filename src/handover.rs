@@ -28,9 +28,23 @@ pub const LEASE: Duration = Duration::from_mins(1);
 pub struct Slots {
     per_endpoint: usize,
     total: usize,
-    taken: Arc<Mutex<HashMap<EndpointId, usize>>>,
+    taken: Arc<Mutex<Taken>>,
     allowed: Arc<Mutex<HashMap<EndpointId, usize>>>,
     refused: Arc<Notify>,
+}
+
+/// The slots that somebody holds.
+#[derive(Debug, Default)]
+struct Taken {
+    by_endpoint: HashMap<EndpointId, usize>,
+    /// Whether no more are given out.
+    closed: bool,
+}
+
+impl Taken {
+    fn all(&self) -> usize {
+        self.by_endpoint.values().sum()
+    }
 }
 
 /// How many slots an endpoint has that was never heard of.
@@ -84,10 +98,10 @@ impl Slots {
     pub fn take(&self, endpoint: EndpointId) -> Option<Slot> {
         let allowed = self.allowed(endpoint);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.values().sum::<usize>() >= self.total {
+        if taken.closed || taken.all() >= self.total {
             return None;
         }
-        let count = taken.entry(endpoint).or_default();
+        let count = taken.by_endpoint.entry(endpoint).or_default();
         if *count >= allowed {
             return None;
         }
@@ -99,8 +113,8 @@ impl Slots {
     pub fn free(&self, endpoint: EndpointId) -> usize {
         let allowed = self.allowed(endpoint);
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = self.total.saturating_sub(taken.values().sum());
-        let own = allowed.saturating_sub(taken.get(&endpoint).copied().unwrap_or(0));
+        let all = self.total.saturating_sub(taken.all());
+        let own = allowed.saturating_sub(taken.by_endpoint.get(&endpoint).copied().unwrap_or(0));
         own.min(all)
     }
 
@@ -111,17 +125,23 @@ impl Slots {
 
     /// How many are taken.
     pub fn in_hand(&self) -> usize {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// Gives out no more. From here on [`Slots::in_hand`] only falls, and a message that is written finds no slot:
+    /// it is due at once, for whichever process claims it.
+    pub fn close(&self) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.endpoint) {
+        if let Some(count) = taken.by_endpoint.get_mut(&self.endpoint) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.endpoint);
+                taken.by_endpoint.remove(&self.endpoint);
             }
         }
     }
@@ -182,6 +202,18 @@ mod tests {
         drop(a);
         assert_eq!((slots.free(endpoint(1)), slots.free(endpoint(2))), (1, 1));
         assert_eq!(slots.in_hand(), 2);
+    }
+
+    #[test]
+    fn closed_slots_are_given_back_and_given_out_no_more() {
+        let slots = Slots::new(4, 4);
+        let endpoint = EndpointId(uuid::Uuid::from_u128(1));
+        let held = slots.take(endpoint);
+        slots.close();
+        assert!(held.is_some() && slots.take(endpoint).is_none());
+        assert_eq!(slots.in_hand(), 1);
+        drop(held);
+        assert_eq!(slots.in_hand(), 0);
     }
 
     #[test]

@@ -361,7 +361,8 @@ fn cause(event: &Event) -> Cause {
     }
 }
 
-/// A message about somebody whom the same batch deleted goes out with the id alone.
+/// A message about somebody whom the same batch deleted goes out with the ids alone: of the customer, and of those
+/// that went into it, so that whoever keeps a copy of one of them learns that it is gone.
 fn erase(event: &mut OutgoingEvent, world: &World) {
     let customer = event.data.customer.as_mut();
     let Some(customer) = customer.filter(|customer| world.erased.customers.contains(&customer.id))
@@ -372,7 +373,8 @@ fn erase(event: &mut OutgoingEvent, world: &World) {
         let mut gone = customer.clone();
         gone.person = crate::model::customer::Person::default();
         gone.deleted = true;
-        event.data = EventData { customer: Some(gone), ..EventData::default() };
+        let merged_from = std::mem::take(&mut event.data.merged_from);
+        event.data = EventData { customer: Some(gone), merged_from, ..EventData::default() };
         event.previous_attributes = serde_json::Map::new();
     }
 }

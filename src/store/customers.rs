@@ -267,15 +267,17 @@ pub async fn erase_told(tx: &mut Tx, customers: &[Uuid]) -> Result<()> {
     // Differs because the databases edit JSON by functions of other names.
     let sql = tx.pick(
         "update outgoing_events set body = (jsonb_set(jsonb_set(body::jsonb, '{data}',
-                 jsonb_build_object('customer', jsonb_build_object(
+                 jsonb_strip_nulls(jsonb_build_object('customer', jsonb_build_object(
                      'object', 'customer', 'id', body::jsonb #>> '{data,customer,id}',
-                     'deleted', true))), '{previous_attributes}', '{}'::jsonb))::text
+                     'deleted', true), 'merged_from', body::jsonb #> '{data,merged_from}'))),
+                 '{previous_attributes}', '{}'::jsonb))::text
          where customer_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
              and kind <> 'customer.deleted'",
         "update outgoing_events set body = json_set(body, '$.data',
-                 json_object('customer', json_object(
+                 json_patch('{}', json_object('customer', json_object(
                      'object', 'customer', 'id', body->>'$.data.customer.id',
-                     'deleted', json('true'))), '$.previous_attributes', json('{}'))
+                     'deleted', json('true')), 'merged_from', json(body->'$.data.merged_from'))),
+                 '$.previous_attributes', json('{}'))
          where customer_id in (select value->>'id' from json_each($1))
              and kind <> 'customer.deleted'",
     );

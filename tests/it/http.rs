@@ -30,7 +30,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Notify};
 
 mod access;
-mod client;
+pub(crate) mod client;
 mod connections;
 mod customers;
 mod errors;

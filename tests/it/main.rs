@@ -6,6 +6,7 @@
 mod architecture;
 mod cli;
 mod config;
+mod daemon;
 mod deliver;
 mod history;
 mod http;

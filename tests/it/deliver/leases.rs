@@ -6,7 +6,7 @@ use crate::support::{
     services::{on_both, postgres},
     wait::eventually,
 };
-use customer_sync::{deliver::Settings, model::message::EventType};
+use customer_sync::{deliver::Settings, model::message::EventType, outbox};
 use std::collections::HashSet;
 
 #[tokio::test]
@@ -93,6 +93,35 @@ async fn a_soft_shutdown_finishes_what_is_in_hand_and_takes_nothing_more() {
         let now = setup.clock.now();
         let free = kept.iter().filter(|m| m.status == "pending" && m.attempts == 0);
         assert_eq!(free.filter(|message| message.due_at <= now).count(), 18);
+    })
+    .await;
+}
+
+/// Otherwise it would wait for its lease to end, with nobody to send it.
+#[tokio::test]
+async fn what_a_batch_commits_during_a_shutdown_is_due_at_once() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        let (endpoint, _) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+        let running = setup.start(settings());
+        let db = &setup.database.db;
+        let events = [setup.event(EventType::CustomerCreated)];
+        let (now, new_id) = (setup.clock.now(), || setup.clock.new_id());
+        let mut tx = db.begin().await.expect("begins");
+        let written = outbox::write(&mut tx, &events, now, new_id, Some(&running.handover)).await;
+        let written = written.expect("the event is written");
+        assert_eq!(written.len(), 1, "it is to be handed over");
+        running.shutdown.soft();
+        eventually("no more slots", async || running.handover.reserve(endpoint), Option::is_none)
+            .await;
+        tx.commit().await.expect("commits");
+        for (leased, slot) in written {
+            running.handover.send(leased, slot);
+        }
+        running.stop().await;
+        let kept = setup.kept(endpoint).await;
+        assert_eq!((kept[0].status.as_str(), kept[0].attempts), ("pending", 0));
+        assert!(kept[0].due_at <= setup.clock.now(), "its lease is given back");
     })
     .await;
 }

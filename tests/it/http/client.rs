@@ -8,7 +8,7 @@ use tokio::{
 };
 
 /// A request to be sent.
-pub(super) struct Request {
+pub(crate) struct Request {
     method: &'static str,
     path: String,
     headers: Vec<(String, String)>,
@@ -16,33 +16,33 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(method: &'static str, path: &str) -> Self {
+    pub(crate) fn new(method: &'static str, path: &str) -> Self {
         Self { method, path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
     }
 
-    pub(super) fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
-    pub(super) fn post(path: &str, body: &[u8]) -> Self {
+    pub(crate) fn post(path: &str, body: &[u8]) -> Self {
         Self { body: body.to_vec(), ..Self::new("POST", path) }
     }
 
-    pub(super) fn key(self, key: &str) -> Self {
+    pub(crate) fn key(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn headers<'a>(self, all: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(crate) fn headers<'a>(self, all: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         all.fold(self, |request, (name, value)| request.header(name, value))
     }
 
     /// The request's head, and the body that follows it.
-    pub(super) fn bytes(&self) -> (Vec<u8>, &[u8]) {
+    pub(crate) fn bytes(&self) -> (Vec<u8>, &[u8]) {
         let mut head = format!(
             "{} {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n",
             self.method,
@@ -56,7 +56,7 @@ impl Request {
         (head.into_bytes(), &self.body)
     }
 
-    pub(super) async fn send(&self, address: SocketAddr) -> Answer {
+    pub(crate) async fn send(&self, address: SocketAddr) -> Answer {
         let mut stream = TcpStream::connect(address).await.expect("the server accepts");
         let (head, body) = self.bytes();
         stream.write_all(&head).await.expect("the head is sent");
@@ -67,15 +67,15 @@ impl Request {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
     /// Reads until the server closes; none where it says nothing.
-    pub(super) async fn read(stream: &mut TcpStream) -> Option<Self> {
+    pub(crate) async fn read(stream: &mut TcpStream) -> Option<Self> {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await.ok()?;
         let whole = String::from_utf8(bytes).expect("an answer is text");
@@ -89,29 +89,29 @@ impl Answer {
         Some(Self { status, headers, text: text.to_owned() })
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The body where the status is 200.
-    pub(super) fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         self.json()
     }
 
     /// A list's items by one of their fields, where the status is 200.
-    pub(super) fn listed(&self, field: &str) -> Vec<Value> {
+    pub(crate) fn listed(&self, field: &str) -> Vec<Value> {
         let list = self.ok();
         assert_eq!(list["object"], "list");
         list["data"].as_array().expect("data").iter().map(|item| item[field].clone()).collect()
     }
 
     /// Status, code and parameter of an error, whose whole shape is checked.
-    pub(super) fn error(&self) -> (u16, String, Option<String>) {
+    pub(crate) fn error(&self) -> (u16, String, Option<String>) {
         let body = self.json();
         let keys = |value: &Value| -> Vec<String> {
             value.as_object().map(|o| o.keys().cloned().collect()).unwrap_or_default()
@@ -126,7 +126,7 @@ impl Answer {
     }
 
     /// The error's code, where the status is the one expected.
-    pub(super) fn refused(&self, status: u16) -> String {
+    pub(crate) fn refused(&self, status: u16) -> String {
         let (seen, code, _) = self.error();
         assert_eq!(seen, status, "{}", self.text);
         code

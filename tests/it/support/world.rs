@@ -9,8 +9,9 @@ use crate::support::{
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -61,6 +62,18 @@ impl World {
         self
     }
 
+    /// The same with one more environment variable, or another value of one.
+    #[must_use]
+    pub(crate) fn with_variable(mut self, name: &'static str, value: String) -> Self {
+        self.environment.push((name, value));
+        self
+    }
+
+    /// The folder that commands and daemons run in; `data` in it is the data directory.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
@@ -70,7 +83,12 @@ impl World {
 
     /// Starts a daemon and waits until it is ready.
     pub(crate) async fn start(&self) -> Daemon {
-        let mut daemon = self.launch();
+        self.start_at(free_address()).await
+    }
+
+    /// Starts a daemon where another one listened, and waits until it is ready.
+    pub(crate) async fn start_at(&self, address: SocketAddr) -> Daemon {
+        let mut daemon = self.launch_at(address);
         let limit = STARTS_WITHIN;
         within(
             limit,
@@ -84,9 +102,12 @@ impl World {
 
     /// Starts a daemon and does not wait.
     pub(crate) fn launch(&self) -> Daemon {
-        let address = free_address();
+        self.launch_at(free_address())
+    }
+
+    fn launch_at(&self, address: SocketAddr) -> Daemon {
         let log = self.folder.path().join(format!("daemon-{}.log", address.port()));
-        let file = File::create(&log).expect("the log is made");
+        let file = File::options().create(true).append(true).open(&log).expect("the log is made");
         let process = self
             .command(&["run"])
             .env("HTTP_LISTEN", address.to_string())
@@ -133,6 +154,11 @@ impl Daemon {
         status_of(self.address, "/readyz").await
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log is text")
+    }
+
     /// Whether it has not ended yet.
     pub(crate) fn process_is_running(&mut self) -> bool {
         self.process.try_wait().expect("the process can be asked").is_none()
@@ -174,11 +200,20 @@ impl Drop for Daemon {
     }
 }
 
-/// An address that nobody listens on. Somebody may take it before the daemon does; then the daemon ends
-/// at once and the test says so.
+/// An address that nobody listens on. It lies outside the range from which the kernel gives ports away, so that a
+/// daemon which is started again finds it free. Where another process takes it first, the daemon ends at once
+/// and the test says so.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has an address")
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(37);
+    loop {
+        let place = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let port = u16::try_from(20_000 + place).expect("below 30,000");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// The status that a GET is answered with, none where nobody answers.
