@@ -1,8 +1,6 @@
 //! Stage 1 against real databases and a real broker: nothing is acknowledged before its commit, nothing is lost,
 //! and every broken connection is rebuilt.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use customer_sync::{
     clock::Clock,
     intake::Process,

@@ -210,7 +210,7 @@ async fn two_workers_over_the_same_customers_neither_deadlock_nor_lose_anything(
                 }
             }
         };
-        tokio::join!(run(0), run(1), run(2));
+        tokio::join!(Box::pin(run(0)), Box::pin(run(1)), Box::pin(run(2)));
         assert_eq!(
             scalar(&db, "select cast(sum(total_spent) as bigint) from customer_totals").await,
             3_000

@@ -90,9 +90,9 @@ fn garbage(stage: &Stage, at: Timestamp) -> Vec<Bad> {
     let unsigned = |headers: Vec<(&str, AMQPValue)>| {
         let mut message = signed(stripe, "evt", b"{}", at);
         message.headers = FieldTable::default();
-        headers.into_iter().for_each(|(name, value)| {
+        for (name, value) in headers {
             message.headers.insert(name.into(), value);
-        });
+        }
         message
     };
     let nested = AMQPValue::FieldTable(FieldTable::default());

@@ -69,11 +69,6 @@ impl World {
         self
     }
 
-    /// The folder that commands and daemons run in; `data` in it is the data directory.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
