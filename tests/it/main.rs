@@ -7,6 +7,7 @@ mod architecture;
 mod cli;
 mod config;
 mod deliver;
+mod erasure;
 mod history;
 mod http;
 mod intake;
