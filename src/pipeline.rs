@@ -4,7 +4,7 @@ use crate::{
     apply::{
         decide::{self, Context, Decision},
         load::{self, Closure},
-        world::World,
+        world::{Erased, World},
         write,
     },
     clock::Clock,
@@ -12,7 +12,7 @@ use crate::{
     keyring::Keyring,
     model::{
         event::{Event, Reading},
-        id::{EventId, InboundId},
+        id::{CustomerId, EventId, InboundId, SubscriptionId},
         inbound::{Raw, Verdict},
         is_live,
         message::{Cause, EventData, EventType, Leased, OutgoingEvent},
@@ -124,21 +124,28 @@ impl Pipeline {
         }
         let mut conflicts = 0;
         loop {
-            match self.end(&mut closure, now).await {
+            match self.end(&ended, &mut closure, now).await {
                 Ok(()) => return Ok(ended.len()),
                 Err(error) => conflicts = lost(error, conflicts).await?,
             }
         }
     }
 
-    async fn end(&self, closure: &mut Closure, now: Timestamp) -> store::Result<()> {
+    async fn end(
+        &self,
+        ended: &[SubscriptionId],
+        closure: &mut Closure,
+        now: Timestamp,
+    ) -> store::Result<()> {
         let mut tx = self.db.begin().await?;
         let mut world = load::load(&mut tx, closure).await?;
         let due: Vec<_> = world
             .subscriptions
             .iter()
-            .filter(|(_, node)| {
-                crate::apply::facts::subscription_status(&node.facts, now) != node.status
+            .filter(|(id, node)| {
+                // Canceled before its end, it has nothing to tell, and is not to be asked again.
+                ended.contains(id)
+                    || crate::apply::facts::subscription_status(&node.facts, now) != node.status
             })
             .map(|(id, node)| (*id, node.environment.clone(), node.key.clone()))
             .collect();
@@ -278,8 +285,11 @@ impl Pipeline {
             let inbound_id = entry.record.id;
             let subject = |subject_id| Subject { subject_id, inbound_id };
             applied.subjects.extend(decision.subjects.iter().copied().map(subject));
-            if decision.closed {
+            if decision.closed || decision.late {
                 applied.closed.insert(inbound_id);
+            }
+            applied.outgoing.iter_mut().for_each(|told| erase(told, &decision.erased));
+            if decision.closed {
                 let is_about_a_person = assertions.payments.is_empty()
                     && assertions.subscriptions.is_empty()
                     && assertions.references.iter().all(|said| said.facts.deletions.is_empty());
@@ -324,13 +334,10 @@ impl Pipeline {
         &self,
         tx: &mut Tx,
         world: &World,
-        mut outgoing: Vec<OutgoingEvent>,
+        outgoing: Vec<OutgoingEvent>,
         now: Timestamp,
     ) -> store::Result<Vec<(Leased, Slot)>> {
         write::erase(tx, world).await?;
-        for event in &mut outgoing {
-            erase(event, world);
-        }
         let new_id = || self.clock.new_id();
         outbox::write(tx, &outgoing, now, new_id, self.handover.as_ref()).await
     }
@@ -361,21 +368,35 @@ fn cause(event: &Event) -> Cause {
     }
 }
 
-/// A message about somebody whom the same batch deleted goes out with the ids alone: of the customer, and of those
-/// that went into it, so that whoever keeps a copy of one of them learns that it is gone.
-fn erase(event: &mut OutgoingEvent, world: &World) {
-    let customer = event.data.customer.as_mut();
-    let Some(customer) = customer.filter(|customer| world.erased.customers.contains(&customer.id))
-    else {
+/// Takes from a message what a later event of the same batch deleted.
+fn erase(event: &mut OutgoingEvent, erased: &Erased) {
+    if event.kind == EventType::CustomerDeleted {
         return;
-    };
-    if event.kind != EventType::CustomerDeleted {
-        let mut gone = customer.clone();
-        gone.person = crate::model::customer::Person::default();
-        gone.deleted = true;
+    }
+    let customer = event.data.customer.as_ref().map(|customer| customer.id);
+    let is_in = |ids: &BTreeSet<CustomerId>| customer.is_some_and(|id| ids.contains(&id));
+    let (gone, lessened) = (is_in(&erased.customers), is_in(&erased.lessened));
+    if gone {
+        // Of those that went into it, too, the ids stay: whoever keeps a copy learns that it is gone.
         let merged_from = std::mem::take(&mut event.data.merged_from);
-        event.data = EventData { customer: Some(gone), merged_from, ..EventData::default() };
-        event.previous_attributes = serde_json::Map::new();
+        let customer = event.data.customer.take();
+        event.data = EventData { customer, merged_from, ..EventData::default() };
+    }
+    let in_conflict = event.kind == EventType::CustomerConflict && is_in(&erased.conflicts);
+    if let Some(customer) = &mut event.data.customer
+        && (gone || lessened || in_conflict)
+    {
+        customer.person = crate::model::customer::Person::default();
+        customer.deleted = gone;
+        event.data.conflict = None;
+        event.previous_attributes.clear();
+    }
+    if let Some(payment) = &mut event.data.payment
+        && erased.payments.contains(&payment.id)
+    {
+        payment.description = None;
+        payment.metadata.clear();
+        event.previous_attributes.clear();
     }
 }
 

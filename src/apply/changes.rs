@@ -113,11 +113,19 @@ impl Telling<'_> {
                 }
             };
             let previous = match (before, &now) {
-                (Some(before), Some(now)) => previous(before, now),
+                (Some(before), Some(now)) => self.previous(before, now),
                 _ => Map::new(),
             };
             self.tell(kind, Some(*id), data, previous);
         }
+    }
+
+    /// The values of a customer that changed, as they were; none where a deletion took some of them.
+    fn previous(&self, before: &Customer, now: &Customer) -> Map<String, Value> {
+        if self.world.erased.lessened.contains(&now.id) {
+            return Map::new();
+        }
+        previous(before, now)
     }
 
     /// A claim that moved a reference between two external_ids that both stand.
@@ -174,52 +182,63 @@ impl Telling<'_> {
 
     fn payments(&mut self, touched: &Touched, context: &mut Context<'_>) {
         for (id, before) in &touched.payments {
-            let Some(node) = self.world.payments.get(id) else { continue };
-            if !node.counts() {
+            let Some(node) = self.world.payments.get(id).filter(|node| node.counts()) else {
                 continue;
-            }
+            };
             let customer = self.world.customer_of(node.owner);
             let now = node.shown(*id, customer);
-            let conflicting = node.figures.conflicting.iter().next().copied();
-            let kinds = payment_kinds(before.as_ref(), &now);
-            if kinds.is_empty() {
-                continue;
-            }
-            if let Some(node) = self.world.payments.get_mut(id) {
-                node.updated_at = context.now;
-                node.is_new = false;
-                node.changed = true;
-            }
-            let now = Payment { updated_at: context.now, ..now };
-            for kind in kinds {
-                let payment = now.clone();
-                let data = EventData { payment: Some(payment), ..EventData::default() };
-                let previous = match (before, kind) {
-                    (Some(before), _) => previous(before, &now),
-                    (None, _) => Map::new(),
-                };
-                self.tell(kind, customer, data, previous);
-            }
-            if let Some(currency) = conflicting.filter(|_| self.is_new_conflict(*id)) {
-                let said = format!(
-                    "payment {} is in {}, and something was said of it in {currency}",
-                    now.payment_id,
-                    now.currency.map_or_else(|| "no known currency".to_owned(), |c| c.to_string()),
-                );
-                let data =
-                    EventData { payment: Some(now), conflict: Some(said), ..EventData::default() };
-                self.tell(EventType::CustomerConflict, customer, data, Map::new());
-            }
+            self.payment(*id, before.as_ref(), now, context);
+            self.second_currency(*id, customer, context);
         }
     }
 
-    /// Whether a payment's second currency was not told yet.
-    fn is_new_conflict(&mut self, id: PaymentId) -> bool {
-        self.world.payments.get_mut(&id).is_some_and(|node| {
-            let new = !node.conflict_told;
-            node.conflict_told = true;
-            new
-        })
+    fn payment(
+        &mut self,
+        id: PaymentId,
+        before: Option<&Payment>,
+        now: Payment,
+        context: &Context<'_>,
+    ) {
+        let kinds = payment_kinds(before, &now);
+        let Some(node) = self.world.payments.get_mut(&id).filter(|_| !kinds.is_empty()) else {
+            return;
+        };
+        node.updated_at = context.now;
+        node.is_new = false;
+        node.changed = true;
+        let mut previous = before.map_or_else(Map::new, |before| previous(before, &now));
+        if node.impersonal {
+            previous.remove("description");
+            previous.remove("metadata");
+        }
+        let now = Payment { updated_at: context.now, ..now };
+        for kind in kinds {
+            let payment = Some(now.clone());
+            let data = EventData { payment, ..EventData::default() };
+            self.tell(kind, now.customer_id, data, previous.clone());
+        }
+    }
+
+    /// A payment of which something was said in another currency, and was not before.
+    fn second_currency(
+        &mut self,
+        id: PaymentId,
+        customer: Option<CustomerId>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(node) = self.world.payments.get_mut(&id) else { return };
+        let conflicting = node.figures.conflicting.iter().next().copied();
+        let told = std::mem::replace(&mut node.conflict_told, conflicting.is_some());
+        let Some(currency) = conflicting.filter(|_| !told) else { return };
+        let now = node.shown(id, customer);
+        let said = format!(
+            "payment {} is in {}, and something was said of it in {currency}",
+            now.payment_id,
+            now.currency.map_or_else(|| "no known currency".to_owned(), |c| c.to_string()),
+        );
+        self.record("second_currency", customer, Some(id), &said, context);
+        let data = EventData { payment: Some(now), conflict: Some(said), ..EventData::default() };
+        self.tell(EventType::CustomerConflict, customer, data, Map::new());
     }
 
     fn subscriptions(&mut self, touched: &Touched, context: &Context<'_>) {
@@ -256,6 +275,7 @@ impl Telling<'_> {
             let Some(now) = shown else { continue };
             let previous = previous(before, &now);
             if !previous.is_empty() {
+                let previous = self.previous(before, &now);
                 self.tell(EventType::CustomerUpdated, Some(*id), EventData::default(), previous);
             }
         }
@@ -287,8 +307,10 @@ fn payment_kinds(before: Option<&Payment>, now: &Payment) -> Vec<EventType> {
     if previous(before, now).is_empty() {
         return Vec::new();
     }
-    let kind = if before.status != now.status {
-        own.unwrap_or(EventType::PaymentUpdated)
+    // The money moves once: a dispute that was won or a refund that failed moves none.
+    let own = own.filter(|kind| *kind != EventType::PaymentSucceeded || before.paid_at.is_none());
+    let kind = if let Some(own) = own.filter(|_| before.status != now.status) {
+        own
     } else if before.amount_refunded != now.amount_refunded {
         EventType::PaymentRefunded
     } else if before.disputed_lost != now.disputed_lost {

@@ -23,6 +23,8 @@ pub struct Standing {
     pub closed: bool,
     /// The time of the latest deletion that reached it.
     pub deleted_at: Option<Timestamp>,
+    /// Whether a claim that counts names it since: it opens with the reference above it, and then shows its name.
+    pub is_claimed: bool,
 }
 
 /// What one deletion reached.
@@ -60,6 +62,7 @@ pub fn forest(component: &Component<'_>) -> Forest {
                 root: view.root(*reference),
                 closed: !view.is_open(*reference),
                 deleted_at: deleted.get(reference).copied(),
+                is_claimed: claim_that_holds(component, *reference, None, &deleted).is_some(),
             };
             (*reference, standing)
         })

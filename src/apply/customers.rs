@@ -6,7 +6,7 @@ use crate::{
         claims,
         decide::{Context, Touched},
         facts::{self, Member},
-        world::{CustomerNode, ReferenceNode, World},
+        world::{CustomerNode, World},
     },
     model::{
         authority::Authority,
@@ -95,10 +95,12 @@ fn plant(world: &mut World, component: Uuid) {
         .filter_map(|id| world.references.get(id).map(|node| (*id, (node.kind, &node.facts))))
         .collect();
     let forest = claims::forest(&view);
+    let mut lost = BTreeSet::new();
     for (id, standing) in forest.standings {
         let Some(node) = world.references.get_mut(&id) else { continue };
         if node.deleted_at != standing.deleted_at {
             world.erased.subjects.insert(id.0);
+            lost.insert(node.customer);
         }
         let known = (node.root, node.closed, node.deleted_at);
         node.changed |= known != (standing.root, standing.closed, standing.deleted_at);
@@ -107,23 +109,23 @@ fn plant(world: &mut World, component: Uuid) {
         if let Some(at) = node.deleted_at {
             erase(&mut node.facts, at);
         }
-        if node.closed && !may_open_unnamed(node) {
+        if node.closed && !standing.is_claimed {
             node.changed |= node.subject.is_some();
             node.subject = None;
+        }
+    }
+    if !lost.is_empty() {
+        let known = members(world, component);
+        let known = known.iter().filter_map(|id| world.customers_of.get(id)).flatten();
+        world.erased.conflicts.extend(known);
+        for customer in lost.into_iter().flatten() {
+            let told = world.with_absorbed(customer);
+            world.erased.lessened.extend(told);
         }
     }
     if !forest.reaches.is_empty() {
         world.reaches.insert(component, forest.reaches);
     }
-}
-
-/// Whether a claim from after its deletion may open a reference later, by an event that does not name it: then
-/// its name is known from after the deletion too, and kept.
-fn may_open_unnamed(node: &ReferenceNode) -> bool {
-    node.facts.claims.iter().any(|claim| {
-        node.deleted_at.is_some_and(|at| claim.stamp.at > at)
-            && (node.kind != Kind::Auth || claim.authority >= Authority::APP)
-    })
 }
 
 /// What was said by then is gone; afterwards only the app's own word counts (semantics 4).
@@ -178,14 +180,18 @@ fn settle_payments(world: &mut World, components: &BTreeSet<Uuid>, touched: &Tou
             node.facts.scrub();
             if known != node.facts || fate.detached {
                 world.erased.subjects.insert(id.0);
+            }
+            // What is told from now on says nothing of a person.
+            if !node.impersonal {
+                node.impersonal = true;
                 world.erased.payments.insert(id);
             }
             node.changed |= known != node.facts;
         }
-        if fate.erased && !node.erased {
+        if fate.erased || node.erased {
+            node.changed |= !node.erased;
             node.erased = true;
             node.owner = None;
-            node.changed = true;
             let references = std::mem::take(&mut node.facts.references);
             let names = std::mem::take(&mut node.facts.names);
             node.facts =
@@ -267,21 +273,28 @@ fn assign_rows(
         }
         let survivor =
             standing(world, &root).and_then(|(new_root, _)| taken.get(&new_root).copied());
+        let gone = world.with_absorbed(id);
         let Some(node) = world.customers.get_mut(&id) else { continue };
         node.changed = true;
         node.shown = None;
-        if let Some(survivor) = survivor {
-            node.absorbed_into = Some(survivor);
-            let version = node.version;
-            settled.absorbed.push((id, survivor));
-            // A merge goes on from the higher version.
-            if let Some(survivor) = world.customers.get_mut(&survivor) {
-                survivor.version = survivor.version.max(version);
-                survivor.changed = true;
-            }
-        } else {
+        let Some(survivor) = survivor else {
             node.deleted = true;
-            world.erased.customers.insert(id);
+            world.erased.customers.extend(gone);
+            continue;
+        };
+        let version = node.version;
+        // Those that went into it before follow it.
+        for id in gone {
+            if let Some(node) = world.customers.get_mut(&id) {
+                node.absorbed_into = Some(survivor);
+                node.changed = true;
+            }
+        }
+        settled.absorbed.push((id, survivor));
+        // A merge goes on from the higher version.
+        if let Some(survivor) = world.customers.get_mut(&survivor) {
+            survivor.version = survivor.version.max(version);
+            survivor.changed = true;
         }
     }
     for id in &members {
@@ -294,7 +307,7 @@ fn assign_rows(
     }
 }
 
-/// A new row; one of a deleted root goes on from the deleted row's version.
+/// A new row; one of a root that was deleted goes on from the version of the customer that it was deleted with.
 fn add_row(
     world: &mut World,
     root: ReferenceId,
@@ -302,10 +315,11 @@ fn add_row(
     context: &mut Context<'_>,
 ) -> CustomerId {
     let id = CustomerId((context.new_id)());
+    let returns = world.references.get(&root).is_some_and(|node| node.deleted_at.is_some());
     let version = rows
         .iter()
         .filter_map(|row| world.customers.get(row))
-        .filter(|node| node.root == root && node.deleted)
+        .filter(|node| returns && node.deleted)
         .map(|node| node.version)
         .max();
     let node = CustomerNode {

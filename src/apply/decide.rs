@@ -6,7 +6,7 @@ use crate::{
     apply::{
         changes::{Change, changes},
         customers, facts,
-        world::{PaymentNode, ReferenceNode, SubscriptionNode, World},
+        world::{Erased, PaymentNode, ReferenceNode, SubscriptionNode, World},
     },
     keyring::Keyring,
     model::{
@@ -53,6 +53,10 @@ pub struct Decision {
     pub subjects: BTreeSet<Uuid>,
     /// Whether all it speaks of is closed by a deletion: nothing of it may be kept.
     pub closed: bool,
+    /// Whether some of it is closed, or said before a deletion: its body may not be kept either.
+    pub late: bool,
+    /// What deletions took by this event.
+    pub erased: Erased,
 }
 
 /// What an event touches while it is being joined, and how it was shown before.
@@ -96,7 +100,30 @@ pub fn decide(world: &mut World, assertions: &Assertions, context: &mut Context<
     for assertion in &assertions.subscriptions {
         join_subscription(world, assertion, context, &mut touched);
     }
-    conclude(world, &touched, context)
+    let mut decision = conclude(world, &touched, context);
+    decision.late = is_late(world, assertions, context);
+    decision
+}
+
+/// Whether an event asserts something of a reference that was deleted since, or is closed.
+fn is_late(world: &World, assertions: &Assertions, context: &Context<'_>) -> bool {
+    let was_deleted = |reference: &Reference, at: Option<Timestamp>| {
+        let node = world.references.get(&context.id(reference));
+        node.and_then(|node| node.deleted_at)
+            .is_some_and(|deleted_at| at.is_none_or(|at| at <= deleted_at))
+    };
+    let is_closed = |reference: &Reference| {
+        world.references.get(&context.id(reference)).is_some_and(|node| node.closed)
+    };
+    let of_references = assertions.references.iter().any(|said| {
+        let at = said.facts.first.as_ref().map(|stamp| stamp.at);
+        is_closed(&said.reference) || was_deleted(&said.reference, at)
+    });
+    let of_payments = assertions
+        .payments
+        .iter()
+        .any(|said| said.references.iter().any(|(name, stamp)| was_deleted(name, Some(stamp.at))));
+    of_references || of_payments
 }
 
 /// Looks at subscriptions again whose end has come: the time alone changed them.
@@ -117,6 +144,7 @@ pub fn end(
 }
 
 fn conclude(world: &mut World, touched: &Touched, context: &mut Context<'_>) -> Decision {
+    let earlier = std::mem::take(&mut world.erased);
     let settled = customers::settle(world, touched, context);
     let subjects = touched
         .references
@@ -130,7 +158,10 @@ fn conclude(world: &mut World, touched: &Touched, context: &mut Context<'_>) -> 
             .references
             .iter()
             .all(|id| world.references.get(id).is_some_and(|node| node.closed));
-    Decision { changes: changes(world, touched, &settled, context), subjects, closed }
+    let changes = changes(world, touched, &settled, context);
+    let erased = std::mem::replace(&mut world.erased, earlier);
+    world.erased.extend(&erased);
+    Decision { changes, subjects, closed, late: false, erased }
 }
 
 /// Makes sure that a reference is there, and that its name is known if it is anybody's.
@@ -145,8 +176,9 @@ fn named(
     match world.references.get_mut(&id) {
         Some(node) => {
             if node.subject.is_none() {
-                // Kept only if the event opens it: `settle` takes it away again from a closed one.
+                // Kept only if it is open or may be: `settle` takes it away again from a closed one.
                 node.subject = Some(reference.subject.clone());
+                node.changed = true;
             }
         }
         None => world.add_reference(
@@ -298,6 +330,7 @@ fn add_payment(world: &mut World, key: PaymentKey, context: &mut Context<'_>) ->
             facts,
             owner: None,
             erased: false,
+            impersonal: false,
             absorbed_into: None,
             created_at: context.now,
             updated_at: context.now,
@@ -319,6 +352,7 @@ fn absorb_payment(world: &mut World, from: PaymentId, into: PaymentId, touched: 
     gone.owner = None;
     let facts = std::mem::take(&mut gone.facts);
     let (erased, references) = (gone.erased, facts.references.all().collect::<Vec<_>>());
+    let conflict_told = gone.conflict_told;
     gone.figures = facts::figures(&gone.facts);
     if let Some(kept) = world.payments.get_mut(&into) {
         kept.facts.join(&facts);
@@ -326,6 +360,7 @@ fn absorb_payment(world: &mut World, from: PaymentId, into: PaymentId, touched: 
             kept.key.id = name.clone();
         }
         kept.erased |= erased;
+        kept.conflict_told |= conflict_told;
         kept.figures = facts::figures(&kept.facts);
         kept.changed = true;
     }

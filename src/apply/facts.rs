@@ -294,7 +294,7 @@ fn metadata(tree: &[Member<'_>]) -> BTreeMap<String, Scalar> {
             Some((&winner.stamp, key, winner.value.as_ref().filter(|_| !hidden)?))
         })
         .collect();
-    live.sort_by(|a, b| b.0.at.cmp(&a.0.at).then(b.0.rank.cmp(&a.0.rank)).then(a.1.cmp(b.1)));
+    live.sort_by(|a, b| b.0.cmp(a.0).then(a.1.cmp(b.1)));
     live.truncate(KEYS_SHOWN);
     live.into_iter().map(|(_, key, value)| (key.clone(), value.clone())).collect()
 }

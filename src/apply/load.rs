@@ -91,6 +91,11 @@ pub async fn load(tx: &mut Tx, closure: &mut Closure) -> Result<World> {
     }
     lock_payments(tx, &payments, closure, &mut world).await?;
     for name in found {
+        // Another worker joined it into a second payment while its lock was awaited: its names are that one's.
+        let joined = world.payments.get(&PaymentId(name.payment_id));
+        if joined.is_some_and(|payment| payment.absorbed_into.is_some()) {
+            return Err(Error::Grew);
+        }
         let key =
             PaymentKey { namespace: name.namespace.into(), id: name.provider_payment_id.into() };
         let id = PaymentId(name.payment_id);
@@ -198,7 +203,9 @@ async fn lock_payments(
     for row in store::payments::lock(tx, ids).await? {
         grew |= !covers(world, closure, row.facts.references.all());
         let figures = facts::figures(&row.facts);
-        let listed = row.facts.references.all().collect();
+        let listed: BTreeSet<ReferenceId> = row.facts.references.all().collect();
+        let was_deleted = |id| world.references.get(id).is_some_and(|r| r.deleted_at.is_some());
+        let impersonal = listed.iter().any(was_deleted);
         world.add_payment(
             PaymentId(row.id),
             PaymentNode {
@@ -210,6 +217,7 @@ async fn lock_payments(
                 facts: row.facts,
                 owner: row.owner_id.map(ReferenceId),
                 erased: row.erased,
+                impersonal,
                 absorbed_into: row.absorbed_into.map(PaymentId),
                 created_at: row.created_at,
                 updated_at: row.updated_at,

@@ -66,6 +66,8 @@ pub struct PaymentNode {
     pub owner: Option<ReferenceId>,
     /// Whether only its key is left.
     pub erased: bool,
+    /// Whether a deletion reached a reference that it names: it says nothing of a person any more.
+    pub impersonal: bool,
     /// The payment that it turned out to be another name of.
     pub absorbed_into: Option<PaymentId>,
     /// When we first heard of it.
@@ -202,10 +204,26 @@ pub struct Conflict {
 pub struct Erased {
     /// References, payments and subscriptions whose inbound events are to lose their bodies.
     pub subjects: BTreeSet<Uuid>,
-    /// Customers whose outgoing messages are to lose what they say of the person.
+    /// Customers that are gone, and those that went into them: their outgoing messages keep the id alone.
     pub customers: BTreeSet<CustomerId>,
+    /// Customers that live on without one of their references: their outgoing messages lose the person.
+    pub lessened: BTreeSet<CustomerId>,
+    /// Customers that a deleted reference may have been in conflict with: their conflicts lose the names.
+    pub conflicts: BTreeSet<CustomerId>,
     /// Payments whose outgoing messages are to lose what they say of the person.
     pub payments: BTreeSet<PaymentId>,
+}
+
+impl Erased {
+    /// Takes in what another event's deletions took.
+    pub fn extend(&mut self, other: &Self) {
+        let Self { subjects, customers, lessened, conflicts, payments } = other;
+        self.subjects.extend(subjects);
+        self.customers.extend(customers);
+        self.lessened.extend(lessened);
+        self.conflicts.extend(conflicts);
+        self.payments.extend(payments);
+    }
 }
 
 impl World {
@@ -274,6 +292,13 @@ impl World {
             .flatten()
             .cloned()
             .collect()
+    }
+
+    /// A customer and all that went into it.
+    pub fn with_absorbed(&self, id: CustomerId) -> BTreeSet<CustomerId> {
+        let went = |node: &CustomerNode| node.absorbed_into == Some(id);
+        let absorbed = self.customers.iter().filter(|(_, node)| went(node)).map(|(id, _)| *id);
+        absorbed.chain([id]).collect()
     }
 
     /// The customer that a payment or subscription with this owner belongs to.

@@ -12,6 +12,7 @@ use crate::{
     },
     store::{self, Result, Tx},
 };
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Writes a batch's changes.
@@ -34,10 +35,14 @@ pub async fn write(tx: &mut Tx, world: &World, now: Timestamp) -> Result<()> {
 pub async fn erase(tx: &mut Tx, world: &World) -> Result<()> {
     let erased = &world.erased;
     store::inbox::erase(tx, &erased.subjects).await?;
-    let customers: Vec<Uuid> = erased.customers.iter().map(|id| id.0).collect();
-    store::customers::erase_told(tx, &customers).await?;
-    let payments: Vec<Uuid> = erased.payments.iter().map(|id| id.0).collect();
-    store::customers::erase_told_payments(tx, &payments).await
+    let ids = |customers: &BTreeSet<CustomerId>| customers.iter().map(|id| id.0).collect();
+    let told = store::customers::Told {
+        gone: ids(&erased.customers),
+        lessened: ids(&erased.lessened),
+        conflicts: ids(&erased.conflicts),
+        payments: erased.payments.iter().map(|id| id.0).collect(),
+    };
+    store::customers::erase_told(tx, &told).await
 }
 
 async fn write_references(tx: &mut Tx, world: &World) -> Result<()> {

@@ -255,12 +255,45 @@ pub async fn record_conflicts(tx: &mut Tx, conflicts: &[Conflict]) -> Result<()>
     Ok(())
 }
 
-/// Erases what conflicts and outgoing events say of customers that were deleted. A message that still waits
-/// goes out with the id alone.
+/// Whose outgoing messages and conflicts are to lose what they say of a person.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Customers that are gone: their messages go out with the id alone.
+    pub gone: Vec<Uuid>,
+    /// Customers that live on without one of their references: their messages lose the person.
+    pub lessened: Vec<Uuid>,
+    /// Customers whose conflicts lose the names.
+    pub conflicts: Vec<Uuid>,
+    /// Payments that say nothing of a person any more.
+    pub payments: Vec<Uuid>,
+}
+
+/// Erases what deletions took from outgoing events, from what receivers answered, and from conflicts.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn erase_told(tx: &mut Tx, customers: &[Uuid]) -> Result<()> {
+pub async fn erase_told(tx: &mut Tx, told: &Told) -> Result<()> {
+    erase_gone(tx, &told.gone).await?;
+    erase_person(tx, &told.lessened, "").await?;
+    erase_person(tx, &told.conflicts, "customer.conflict").await?;
+    erase_payments(tx, &told.payments).await?;
+    let all = [&told.gone, &told.lessened, &told.payments].into_iter().flatten().copied();
+    erase_answers(tx, &all.collect::<Vec<_>>()).await?;
+    if !told.conflicts.is_empty() {
+        set!(
+            tx,
+            "update conflicts set detail = 'erased' where customer_id in (select r.id from",
+            [id uuid],
+            ")"
+        )
+        .bind_ids(told.conflicts.iter().copied())
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+async fn erase_gone(tx: &mut Tx, customers: &[Uuid]) -> Result<()> {
     if customers.is_empty() {
         return Ok(());
     }
@@ -282,50 +315,74 @@ pub async fn erase_told(tx: &mut Tx, customers: &[Uuid]) -> Result<()> {
              and kind <> 'customer.deleted'",
     );
     tx.query(sql).bind_ids(customers.iter().copied()).execute().await?;
-    set!(
-        tx,
-        "update attempts set response = null where message_id in (select m.id from messages as m
-             join outgoing_events as e on e.id = m.event_id where e.customer_id in (select r.id from",
-        [id uuid],
-        "))"
-    )
-    .bind_ids(customers.iter().copied())
-    .execute()
-    .await?;
-    set!(
-        tx,
-        "update conflicts set detail = 'erased' where customer_id in (select r.id from",
-        [id uuid],
-        ")"
-    )
-    .bind_ids(customers.iter().copied())
-    .execute()
-    .await?;
     Ok(())
 }
 
-/// Erases what outgoing events say of the payer of payments that a deletion reached: description and metadata.
-///
-/// # Errors
-/// When the database fails.
-pub async fn erase_told_payments(tx: &mut Tx, payments: &[Uuid]) -> Result<()> {
+/// Leaves of the person the id alone, and keeps the payment or subscription. `kind` is the only type of event
+/// that is touched; all, where it is empty.
+async fn erase_person(tx: &mut Tx, customers: &[Uuid], kind: &'static str) -> Result<()> {
+    if customers.is_empty() {
+        return Ok(());
+    }
+    // Differs because the databases edit JSON by functions of other names.
+    let sql = tx.pick(
+        "update outgoing_events set body = (jsonb_set(jsonb_set(body::jsonb, '{data,customer}',
+                 jsonb_build_object('object', 'customer', 'id',
+                     body::jsonb #>> '{data,customer,id}', 'deleted', false)),
+                 '{previous_attributes}', '{}'::jsonb) #- '{data,conflict}')::text
+         where customer_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+             and kind <> 'customer.deleted' and ($2 = '' or kind = $2)
+             and body::jsonb #> '{data,customer,created_at}' is not null",
+        "update outgoing_events set body = json_remove(json_set(body, '$.data.customer',
+                 json_object('object', 'customer', 'id', body->>'$.data.customer.id',
+                     'deleted', json('false')),
+                 '$.previous_attributes', json('{}')), '$.data.conflict')
+         where customer_id in (select value->>'id' from json_each($1))
+             and kind <> 'customer.deleted' and ($2 = '' or kind = $2)
+             and body->>'$.data.customer.created_at' is not null",
+    );
+    let ids = customers.iter().copied();
+    tx.query(sql).bind_ids(ids).bind(kind.to_owned()).execute().await?;
+    Ok(())
+}
+
+async fn erase_payments(tx: &mut Tx, payments: &[Uuid]) -> Result<()> {
     if payments.is_empty() {
         return Ok(());
     }
     // Differs because the databases edit JSON by functions of other names.
     let sql = tx.pick(
         "update outgoing_events set body = (jsonb_set(jsonb_set(jsonb_set(body::jsonb,
-                 '{data,payment,description}', 'null'::jsonb), '{data,payment,metadata}', '{}'::jsonb),
-                 '{previous_attributes}',
-                 (body::jsonb -> 'previous_attributes') - 'description' - 'metadata'))::text
-         where payment_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
-             and body::jsonb #> '{data,payment}' is not null",
-        "update outgoing_events set body = json_remove(json_set(body,
-                 '$.data.payment.description', null, '$.data.payment.metadata', json('{}')),
-                 '$.previous_attributes.description', '$.previous_attributes.metadata')
-         where payment_id in (select value->>'id' from json_each($1))
-             and body->'$.data.payment' is not null",
+                 '{data,payment,description}', 'null'::jsonb, false),
+                 '{data,payment,metadata}', '{}'::jsonb, false),
+                 '{previous_attributes}', '{}'::jsonb))::text
+         where payment_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))",
+        "update outgoing_events set body = json_replace(body, '$.data.payment.description', null,
+                 '$.data.payment.metadata', json('{}'), '$.previous_attributes', json('{}'))
+         where payment_id in (select value->>'id' from json_each($1))",
     );
     tx.query(sql).bind_ids(payments.iter().copied()).execute().await?;
+    Ok(())
+}
+
+/// What a receiver answered may repeat what it was told.
+async fn erase_answers(tx: &mut Tx, about: &[Uuid]) -> Result<()> {
+    if about.is_empty() {
+        return Ok(());
+    }
+    // Differs because the sets are read by functions of other names.
+    let sql = tx.pick(
+        "with gone as (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+         update attempts set response = null where message_id in (
+             select m.id from messages as m where m.event_id in (
+                 select e.id from gone join outgoing_events as e on e.customer_id = gone.id
+                 union select e.id from gone join outgoing_events as e on e.payment_id = gone.id))",
+        "with gone as (select value->>'id' as id from json_each($1))
+         update attempts set response = null where message_id in (
+             select m.id from messages as m where m.event_id in (
+                 select e.id from gone join outgoing_events as e on e.customer_id = gone.id
+                 union select e.id from gone join outgoing_events as e on e.payment_id = gone.id))",
+    );
+    tx.query(sql).bind_ids(about.iter().copied()).execute().await?;
     Ok(())
 }

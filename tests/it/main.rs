@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod daemon;
 mod deliver;
+mod erasure;
 mod history;
 mod http;
 mod intake;

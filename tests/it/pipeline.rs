@@ -16,10 +16,11 @@ use customer_sync::{
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-fn source(name: &str, environment: &str) -> Arc<Source> {
+fn source(name: &str, provider: &str, environment: &str) -> Arc<Source> {
+    let provider = provider::find(provider).expect("it is built in");
     Arc::new(Source {
         name: name.into(),
-        provider: provider::find("canonical").expect("it is built in"),
+        provider,
         environment: environment.into(),
         test_environment: None,
         namespace: name.into(),
@@ -27,7 +28,7 @@ fn source(name: &str, environment: &str) -> Arc<Source> {
         tolerance: None,
         url: None,
         subject_is_external_id: false,
-        places: Vec::new(),
+        places: provider.places.to_vec(),
         authority: BTreeMap::new(),
         on_delete: Scope::Auto,
         match_email: false,
@@ -35,8 +36,13 @@ fn source(name: &str, environment: &str) -> Arc<Source> {
     })
 }
 
-fn pipeline(db: &Db) -> Pipeline {
-    let sources = [source("app", "live"), source("sandbox", "test")];
+pub(crate) fn pipeline(db: &Db) -> Pipeline {
+    let sources = [
+        source("app", "canonical", "live"),
+        source("sandbox", "canonical", "test"),
+        source("stripe", "stripe", "live"),
+        source("clerk", "clerk", "live"),
+    ];
     Pipeline {
         db: db.clone(),
         sources: Arc::new(sources.into_iter().map(|s| (s.name.clone(), s)).collect()),
@@ -46,7 +52,7 @@ fn pipeline(db: &Db) -> Pipeline {
     }
 }
 
-fn raw(source: &str, body: impl Into<Vec<u8>>) -> Raw {
+pub(crate) fn raw(source: &str, body: impl Into<Vec<u8>>) -> Raw {
     Raw {
         source: source.into(),
         headers: Headers::default(),
@@ -57,28 +63,48 @@ fn raw(source: &str, body: impl Into<Vec<u8>>) -> Raw {
     }
 }
 
-fn event(n: u32, kind: &str, data: &Value) -> Raw {
+pub(crate) fn event(n: u32, kind: &str, data: &Value) -> Raw {
     let at = format!("2026-01-01T00:{:02}:{:02}Z", n / 60, n % 60);
     let body = json!({"id": format!("e{n}"), "type": kind, "occurred_at": at, "data": data});
     raw("app", body.to_string())
 }
 
-fn recorded(n: u32, user: &str, name: &str) -> Raw {
+pub(crate) fn recorded(n: u32, user: &str, name: &str) -> Raw {
     event(n, "customer.recorded", &json!({"external_id": user, "customer": {"name": name}}))
 }
 
-fn paid(n: u32, user: &str, payment: &str, amount: i64) -> Raw {
+pub(crate) fn paid(n: u32, user: &str, payment: &str, amount: i64) -> Raw {
     let payment =
         json!({"id": payment, "amount": amount, "currency": "USD", "status": "succeeded"});
     event(n, "payment.recorded", &json!({"external_id": user, "payment": payment}))
 }
 
-async fn scalar(db: &Db, sql: &'static str) -> i64 {
+pub(crate) async fn scalar(db: &Db, sql: &'static str) -> i64 {
     let mut tx = db.begin().await.expect("a transaction");
     tx.query(sql).one::<(i64,)>().await.expect("one number").0
 }
 
-async fn assert_no_drift(db: &Db) {
+/// What Stripe says, in the `n`-th second.
+pub(crate) fn stripe(n: u32, kind: &str, object: &Value) -> Raw {
+    let body = json!({"id": format!("evt_{n}"), "object": "event", "type": kind,
+        "created": 1_767_225_600 + n, "livemode": true, "data": {"object": object}});
+    raw("stripe", body.to_string())
+}
+
+/// An endpoint that is told everything.
+pub(crate) async fn listen(db: &Db) {
+    let mut tx = db.begin().await.expect("a transaction");
+    let sql =
+        "insert into endpoints (id, environment, url, event_types, headers, settings, secrets,
+            enabled, deleted, created_at, updated_at)
+        values ('01890000-0000-7000-8000-000000000001', 'live', 'http://127.0.0.1:9/', '[\"*\"]',
+            '{}', '{}', '[]', true, false, '2026-01-01T00:00:00.000000Z',
+            '2026-01-01T00:00:00.000000Z')";
+    tx.query(sql).execute().await.expect("an endpoint");
+    tx.commit().await.expect("it commits");
+}
+
+pub(crate) async fn assert_no_drift(db: &Db) {
     let mut tx = db.snapshot().await.expect("a snapshot");
     assert_eq!(store::totals::recount(&mut tx).await.expect("a recount"), Vec::new());
 }
@@ -219,4 +245,134 @@ async fn two_workers_over_the_same_customers_neither_deadlock_nor_lose_anything(
         assert_no_drift(&db).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_payment_that_becomes_another_name_while_a_worker_waits_loses_nothing() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        let charge = |n, kind, intent: Value| {
+            let charge = json!({"id": "ch_1", "object": "charge", "amount": 900, "currency": "usd",
+                "status": "succeeded", "captured": true, "customer": "cus_1",
+                "payment_intent": intent});
+            stripe(n, kind, &charge)
+        };
+        let intent = json!({"id": "pi_1", "object": "payment_intent", "amount": 900,
+            "currency": "usd", "status": "succeeded", "customer": "cus_1"});
+        let both = [
+            charge(1, "charge.succeeded", Value::Null),
+            stripe(2, "payment_intent.succeeded", &intent),
+        ];
+        pipeline.process(&both).await.expect("it commits");
+        let refund = json!({"id": "re_1", "object": "refund", "amount": 400, "currency": "usd",
+            "status": "succeeded", "payment_intent": "pi_1"});
+        let (joins, refunds) =
+            ([charge(3, "charge.updated", json!("pi_1"))], [stripe(4, "refund.created", &refund)]);
+        if db.is_shared() {
+            // Both workers have looked up the names when the first is let go.
+            let mut gate = db.begin().await.expect("a transaction");
+            let rows = "select 1 from customer_references for update";
+            gate.query(rows).all::<(i32,)>().await.expect("locks");
+            let wait = || tokio::time::sleep(std::time::Duration::from_millis(400));
+            let second = async {
+                wait().await;
+                pipeline.process(&refunds).await
+            };
+            let open = async {
+                wait().await;
+                wait().await;
+                gate.commit().await
+            };
+            let (first, second, open) = tokio::join!(pipeline.process(&joins), second, open);
+            first.and(second).expect("they commit");
+            open.expect("it commits");
+        } else {
+            pipeline.process(&joins).await.expect("it commits");
+            pipeline.process(&refunds).await.expect("it commits");
+        }
+        assert_eq!(scalar(&db, "select total_spent from customer_totals").await, 900);
+        assert_eq!(scalar(&db, "select total_refunded from customer_totals").await, 400);
+        assert_no_drift(&db).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_currency_is_recorded_once_even_where_nothing_that_is_shown_changes() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        let mut other = paid(2, "u1", "p1", 500);
+        other.body = String::from_utf8_lossy(&other.body).replace("USD", "EUR").into();
+        pipeline.process(&[paid(1, "u1", "p1", 500)]).await.expect("it commits");
+        for n in [2, 3] {
+            let told = String::from_utf8_lossy(&other.body).replace("e2", &format!("e{n}"));
+            pipeline.process(&[raw("app", told)]).await.expect("it commits");
+        }
+        let recorded = "select count(*) from conflicts where kind = 'second_currency'
+            and customer_id is not null and payment_id is not null";
+        assert_eq!(scalar(&db, recorded).await, 1);
+        assert_no_drift(&db).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_canceled_before_its_end_is_looked_at_once_when_the_end_comes() {
+    on_both(async |TestDatabase { db, .. }| {
+        let clock = Clock::manual(Timestamp::parse("2026-01-03T00:00:00Z").expect("a time"));
+        let pipeline = Pipeline { clock: clock.clone(), ..pipeline(&db) };
+        let subscription =
+            json!({"id": "s1", "status": "canceled", "ends_at": "2026-01-04T00:00:00Z"});
+        let data = json!({"external_id": "u1", "subscription": subscription});
+        pipeline.process(&[event(1, "subscription.recorded", &data)]).await.expect("it commits");
+        clock.advance(chrono::TimeDelta::days(2));
+        pipeline.announce_ended(10).await.expect("it commits");
+        assert_eq!(pipeline.announce_ended(10).await.expect("it commits"), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dispute_that_is_won_does_not_tell_again_that_the_money_moved() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        listen(&db).await;
+        let dispute = |n, status| {
+            let dispute = json!({"id": "d1", "payment_id": "p1", "amount": 500, "currency": "USD", "status": status});
+            event(n, "dispute.recorded", &json!({"dispute": dispute}))
+        };
+        let batch = [paid(1, "u1", "p1", 500), dispute(2, "open"), dispute(3, "won")];
+        pipeline.process(&batch).await.expect("it commits");
+        let told = "select count(*) from outgoing_events where kind = 'payment.succeeded'";
+        assert_eq!(scalar(&db, told).await, 1);
+        let told = "select count(*) from outgoing_events where kind like 'payment.%'";
+        assert_eq!(scalar(&db, told).await, 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_metadata_keys_those_of_the_highest_stamps_are_shown() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        let full: BTreeMap<String, u8> = (0..50_u8).map(|n| (format!("k{n:02}"), n)).collect();
+        let said = |id: &str, metadata: Value| {
+            let data = json!({"external_id": "u1", "customer": {"metadata": metadata}});
+            let body = json!({"id": id, "type": "customer.recorded",
+                "occurred_at": "2026-01-01T00:00:01Z", "data": data});
+            raw("app", body.to_string())
+        };
+        let batch = [said("e1", json!(full)), said("e2", json!({"zz": true}))];
+        pipeline.process(&batch).await.expect("it commits");
+        let shown = |key: &'static str| scalar_of(&db, key);
+        assert_eq!((shown("zz").await, shown("k48").await, shown("k49").await), (1, 1, 0));
+    })
+    .await;
+}
+
+async fn scalar_of(db: &Db, key: &'static str) -> i64 {
+    let mut tx = db.begin().await.expect("a transaction");
+    let sql = "select count(*) from customer_profiles where cast(person as text) like $1";
+    let found = tx.query(sql).bind(format!("%\"{key}\"%")).one::<(i64,)>().await;
+    found.expect("one number").0
 }
