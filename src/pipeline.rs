@@ -288,7 +288,9 @@ impl Pipeline {
             if decision.closed || decision.late {
                 applied.closed.insert(inbound_id);
             }
-            applied.outgoing.iter_mut().for_each(|told| erase(told, &decision.erased));
+            for told in &mut applied.outgoing {
+                erase(told, &decision.erased);
+            }
             if decision.closed {
                 let is_about_a_person = assertions.payments.is_empty()
                     && assertions.subscriptions.is_empty()

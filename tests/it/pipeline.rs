@@ -212,7 +212,7 @@ async fn a_deletion_erases_the_person_everywhere_and_a_late_event_does_not_bring
 
 #[tokio::test]
 async fn two_workers_over_the_same_customers_neither_deadlock_nor_lose_anything() {
-    on_both(async |TestDatabase { db, .. }| {
+    Box::pin(on_both(async |TestDatabase { db, .. }| {
         let pipeline = pipeline(&db);
         let users = ["a", "b", "c", "d", "e"];
         let batch = |worker: u32, round: u32| -> Vec<Raw> {
@@ -243,7 +243,7 @@ async fn two_workers_over_the_same_customers_neither_deadlock_nor_lose_anything(
         );
         assert_eq!(scalar(&db, "select count(*) from customers").await, 5);
         assert_no_drift(&db).await;
-    })
+    }))
     .await;
 }
 
