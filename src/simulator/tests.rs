@@ -213,7 +213,7 @@ fn the_customers_and_nobody_together_hold_all_the_money() {
 
 #[test]
 fn the_truth_knows_people_of_every_kind() {
-    let truth = History::generate(&options(3_000)).truth;
+    let truth = History::generate(&options(9_000)).truth;
     let count = |start: &str| {
         truth.snapshot().customers.keys().filter(|name| name.starts_with(start)).count()
     };
