@@ -54,7 +54,7 @@ pub fn figures(facts: &PaymentFacts) -> Figures {
         dispute.value().is_some_and(|dispute| dispute.status == DisputeStatus::Open)
     });
     let shown = match facts.status {
-        status if disputed && status != Some(PaymentStatus::Failed) => ShownStatus::Disputed,
+        _ if disputed => ShownStatus::Disputed,
         Some(PaymentStatus::Succeeded) if refunded > 0 && refunded >= limit => {
             ShownStatus::Refunded
         }
@@ -415,5 +415,16 @@ mod tests {
         facts.disputes.entry("d".into()).or_default().join(&dispute(DisputeStatus::Lost, 30));
         let figures = figures(&facts);
         assert_eq!((figures.shown, figures.disputed_lost), (ShownStatus::Succeeded, 400));
+    }
+
+    #[test]
+    fn a_failed_payment_with_an_open_dispute_shows_the_dispute_and_counts_as_failed() {
+        let mut facts =
+            PaymentFacts { status: Some(PaymentStatus::Failed), ..PaymentFacts::default() };
+        let open = Dispute { money: usd(400), status: DisputeStatus::Open };
+        facts.disputes.insert("d".into(), Register::of(Authority::PAYMENT, stamp(20, 0), open));
+        let figures = figures(&facts);
+        assert_eq!(figures.shown, ShownStatus::Disputed);
+        assert_eq!(contribution(&figures).1.failed_payment_count, 1);
     }
 }

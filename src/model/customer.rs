@@ -47,17 +47,22 @@ pub struct Totals {
 impl Totals {
     /// Spent less refunded less lost.
     pub fn net_spent(&self) -> i64 {
-        self.total_spent - self.total_refunded - self.total_disputed_lost
+        self.total_spent
+            .saturating_sub(self.total_refunded)
+            .saturating_sub(self.total_disputed_lost)
     }
 
     /// Adds another set of payments' totals in the same currency.
     pub fn add(&mut self, other: &Self) {
-        self.payment_count += other.payment_count;
-        self.successful_payment_count += other.successful_payment_count;
-        self.failed_payment_count += other.failed_payment_count;
-        self.total_spent += other.total_spent;
-        self.total_refunded += other.total_refunded;
-        self.total_disputed_lost += other.total_disputed_lost;
+        self.payment_count = self.payment_count.saturating_add(other.payment_count);
+        self.successful_payment_count =
+            self.successful_payment_count.saturating_add(other.successful_payment_count);
+        self.failed_payment_count =
+            self.failed_payment_count.saturating_add(other.failed_payment_count);
+        self.total_spent = self.total_spent.saturating_add(other.total_spent);
+        self.total_refunded = self.total_refunded.saturating_add(other.total_refunded);
+        self.total_disputed_lost =
+            self.total_disputed_lost.saturating_add(other.total_disputed_lost);
         self.first_payment_at =
             [self.first_payment_at, other.first_payment_at].into_iter().flatten().min();
         self.last_payment_at = self.last_payment_at.max(other.last_payment_at);
@@ -65,12 +70,15 @@ impl Totals {
 
     /// Takes payments' sums and counts away again. The times are left: they cannot be subtracted.
     pub fn subtract_sums(&mut self, other: &Self) {
-        self.payment_count -= other.payment_count;
-        self.successful_payment_count -= other.successful_payment_count;
-        self.failed_payment_count -= other.failed_payment_count;
-        self.total_spent -= other.total_spent;
-        self.total_refunded -= other.total_refunded;
-        self.total_disputed_lost -= other.total_disputed_lost;
+        self.payment_count = self.payment_count.saturating_sub(other.payment_count);
+        self.successful_payment_count =
+            self.successful_payment_count.saturating_sub(other.successful_payment_count);
+        self.failed_payment_count =
+            self.failed_payment_count.saturating_sub(other.failed_payment_count);
+        self.total_spent = self.total_spent.saturating_sub(other.total_spent);
+        self.total_refunded = self.total_refunded.saturating_sub(other.total_refunded);
+        self.total_disputed_lost =
+            self.total_disputed_lost.saturating_sub(other.total_disputed_lost);
     }
 }
 

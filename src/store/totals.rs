@@ -311,7 +311,7 @@ pub async fn recount(tx: &mut Tx) -> Result<Vec<Drift>> {
             "select owner_id as holder_id, coalesce(currency, '') as currency,
                  count(*) as payment_count,
                  cast(sum(case when paid then 1 else 0 end) as bigint) as successful_payment_count,
-                 cast(sum(case when status = 'failed' then 1 else 0 end) as bigint)
+                 cast(sum(case when facts->>'status' = 'failed' then 1 else 0 end) as bigint)
                      as failed_payment_count,
                  cast(sum(case when paid then coalesce(amount, 0) else 0 end) as bigint)
                      as total_spent,
