@@ -87,8 +87,8 @@ fn garbage(stage: &Stage, at: Timestamp) -> Vec<Bad> {
         old.headers.insert("x-received-at".into(), words(&later));
         old
     };
-    let unsigned = |headers: Vec<(&str, AMQPValue)>| {
-        let mut message = signed(stripe, "evt", b"{}", at);
+    let unsigned = |body: &str, headers: Vec<(&str, AMQPValue)>| {
+        let mut message = signed(stripe, "evt", body.as_bytes(), at);
         message.headers = FieldTable::default();
         for (name, value) in headers {
             message.headers.insert(name.into(), value);
@@ -97,15 +97,15 @@ fn garbage(stage: &Stage, at: Timestamp) -> Vec<Bad> {
     };
     let nested = AMQPValue::FieldTable(FieldTable::default());
     let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
-    let nobody = Message { key: "nobody".into(), ..unsigned(vec![]) };
-    let nowhere = Message { key: String::new(), ..unsigned(vec![]) };
-    let redirected = unsigned(vec![("x-source", words("some\u{0}body"))]);
+    let nobody = Message { key: "nobody".into(), ..unsigned("1", vec![]) };
+    let nowhere = Message { key: String::new(), ..unsigned("2", vec![]) };
+    let redirected = unsigned("3", vec![("x-source", words("some\u{0}body"))]);
     [
         (signed(&forger, "forged", b"{}", at), "signature"),
-        (old, "old"),
-        (unsigned(vec![]), "stripe-signature"),
-        (unsigned(vec![("stripe-signature", nested)]), "stripe-signature"),
-        (unsigned(vec![("stripe-signature", AMQPValue::LongLongInt(7))]), "stripe-signature"),
+        (old, "3600 s before the receipt"),
+        (unsigned("4", vec![]), "stripe-signature"),
+        (unsigned("5", vec![("stripe-signature", nested)]), "stripe-signature"),
+        (unsigned("6", vec![("stripe-signature", AMQPValue::LongLongInt(7))]), "stripe-signature"),
         (nobody, "source `nobody` is not configured"),
         (nowhere, "source `` is not configured"),
         (redirected, "source `somebody` is not configured"),
@@ -124,7 +124,7 @@ fn garbage(stage: &Stage, at: Timestamp) -> Vec<Bad> {
             "amount",
         ),
         (
-            payment(r#""id": "p", "amount": 5, "currency": "gold", "status": "succeeded""#),
+            payment(r#""id": "p", "amount": 5, "currency": "g$ld", "status": "succeeded""#),
             "currency",
         ),
         (payment(r#""amount": 5, "currency": "USD", "status": "succeeded""#), "id"),
