@@ -5,12 +5,11 @@ use crate::{
     simulator::Snapshot,
     store::{
         self, Db,
-        browse::{self, CustomerFilter, Found, Page, Position, Slice},
+        browse::{self, CustomerFilter, Page, Position, Slice},
         progress::{self, Progress},
         totals,
     },
 };
-use std::collections::BTreeSet;
 
 /// Everything that the API would show of an environment.
 #[derive(Debug, Default)]
@@ -62,24 +61,6 @@ impl State {
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot::from_objects(&self.customers, &self.payments, &self.subscriptions)
     }
-}
-
-/// Those of some customers that are deleted, or went into one that is.
-pub(super) async fn deleted(
-    db: &Db,
-    environment: &str,
-    ids: impl Iterator<Item = &str>,
-    now: Timestamp,
-) -> store::Result<BTreeSet<String>> {
-    let mut tx = db.snapshot().await?;
-    let mut deleted = BTreeSet::new();
-    for text in ids {
-        let Ok(id) = text.parse() else { continue };
-        if browse::customer(&mut tx, environment, id, now).await? == Found::Deleted {
-            deleted.insert(text.to_owned());
-        }
-    }
-    Ok(deleted)
 }
 
 /// Keeps what is on a page; the last of it, where there is more behind it.

@@ -3,15 +3,18 @@
 use crate::support::services::{TestDatabase, on_both};
 use customer_sync::{
     clock::Clock,
+    deliver::{sealed, signature::new_secret},
     keyring::Keyring,
     model::{
+        endpoint::EndpointSpec,
+        id::EndpointId,
         inbound::{Headers, Raw},
         reference::Scope,
         time::Timestamp,
     },
     pipeline::{Disposition, Pipeline},
     provider::{self, Source},
-    store::{self, Db},
+    store::{self, Db, endpoints},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -206,6 +209,45 @@ async fn a_deletion_erases_the_person_everywhere_and_a_late_event_does_not_bring
         assert_eq!(scalar(&db, live).await, 1);
         let version = "select version from customers where not deleted";
         assert_eq!(scalar(&db, version).await, versions + 1);
+    })
+    .await;
+}
+
+/// Whoever keeps copies knows from it which ones to delete.
+#[tokio::test]
+async fn what_was_told_of_a_deleted_customer_keeps_the_ids_alone_also_of_those_that_went_into_it() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        let spec = EndpointSpec {
+            environment: "live".into(),
+            url: "https://app.example/".into(),
+            event_types: vec!["*".into()],
+            ..EndpointSpec::default()
+        };
+        let (id, now) = (EndpointId(pipeline.clock.new_id()), pipeline.clock.now());
+        let mut tx = db.begin().await.expect("a transaction");
+        let secret = sealed::seal(&pipeline.keyring, &new_secret());
+        endpoints::create(&mut tx, id, &spec, secret, now).await.expect("it is made");
+        tx.commit().await.expect("committed");
+        let uid = json!([{"provider": "clerk", "uid": "user_1", "kind": "auth"}]);
+        let name = json!({"name": "Ada Lovelace"});
+        let alone = json!({"identities": uid, "customer": name});
+        let joined = json!({"external_id": "u1", "identities": uid, "customer": {}});
+        let batch = [recorded(1, "u1", "Ada"), event(2, "customer.recorded", &alone)];
+        pipeline.process(&batch).await.expect("it commits");
+        pipeline.process(&[event(3, "customer.recorded", &joined)]).await.expect("it commits");
+        let gone = event(4, "customer.deleted", &json!({"external_id": "u1"}));
+        pipeline.process(&[gone]).await.expect("it commits");
+        let all = "select count(*) from outgoing_events where kind <> 'customer.deleted'";
+        let erased = "select count(*) from outgoing_events
+            where kind <> 'customer.deleted' and body not like '%Ada%' and body like '%deleted%'";
+        assert_eq!((scalar(&db, all).await, scalar(&db, erased).await), (3, 3));
+        let merged = "select count(*) from outgoing_events
+            where kind = 'customer.merged' and body like '%merged_from%cus_%'";
+        assert_eq!(scalar(&db, merged).await, 1);
+        let others = "select count(*) from outgoing_events
+            where kind <> 'customer.merged' and body like '%merged_from%'";
+        assert_eq!(scalar(&db, others).await, 0);
     })
     .await;
 }

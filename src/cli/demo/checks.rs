@@ -8,7 +8,7 @@ use crate::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// One thing that was checked.
 #[derive(Debug, Serialize)]
@@ -25,7 +25,6 @@ pub(super) fn all(
     state: &State,
     progress: Progress,
     tally: &Tally,
-    deleted: &BTreeSet<String>,
 ) -> Vec<Check> {
     vec![
         Check {
@@ -38,10 +37,7 @@ pub(super) fn all(
             what: "each message was delivered and verified",
             found: undelivered(progress, tally),
         },
-        Check {
-            what: "the last told customer equals the state",
-            found: last_told(state, tally, deleted),
-        },
+        Check { what: "the last told customer equals the state", found: last_told(state, tally) },
     ]
 }
 
@@ -79,9 +75,8 @@ fn undelivered(progress: Progress, tally: &Tally) -> Vec<String> {
     found
 }
 
-/// A customer that is not shown was said to be deleted or merged; what was told of one that went into another and was
-/// deleted with it is erased, the merge too.
-fn last_told(state: &State, tally: &Tally, deleted: &BTreeSet<String>) -> Vec<String> {
+/// A customer that is not shown was said to be deleted or merged.
+fn last_told(state: &State, tally: &Tally) -> Vec<String> {
     let mut found = Vec::new();
     let shown: BTreeMap<String, Value> =
         state.customers.iter().map(|customer| (customer.id.to_string(), json!(customer))).collect();
@@ -94,8 +89,10 @@ fn last_told(state: &State, tally: &Tally, deleted: &BTreeSet<String>) -> Vec<St
     }
     for (id, told) in tally.customers.iter().filter(|(id, _)| !shown.contains_key(*id)) {
         let last = told.versions.last_key_value().map(|(_, kind)| kind.as_str());
-        let is_told = last == Some("customer.deleted") || tally.merged.contains(id);
-        if !is_told && !deleted.contains(id) {
+        let is_told = last == Some("customer.deleted")
+            || told.last.get("deleted") == Some(&json!(true))
+            || tally.merged.contains(id);
+        if !is_told {
             found.push(format!("{id} is gone and nobody was told"));
         }
     }
