@@ -7,7 +7,10 @@ use crate::{
     keyring::Keyring,
     model::time::Timestamp,
     pipeline::Pipeline,
-    store::{self, Db, settings},
+    store::{
+        self, Db,
+        migrations::{self, Schema},
+    },
     telemetry,
 };
 use clap::{Parser, Subcommand};
@@ -20,14 +23,20 @@ mod doctor;
 mod endpoint;
 mod event;
 mod explain;
+mod generate;
+mod health;
 mod key;
+mod message;
 mod migrate;
 mod output;
+mod providers;
+mod receive;
 mod run;
 mod send;
 mod simulate;
 mod state;
 mod traffic;
+mod transfer;
 mod via;
 
 /// One true record per customer, from the webhooks of payment and auth providers
@@ -57,6 +66,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Check connections, settings, queues and totals
     Doctor(doctor::Doctor),
+    /// Ask the running daemon how it is; exit 1 unless it is well
+    Health(health::Health),
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -69,9 +80,24 @@ enum Command {
     /// Inbound events
     #[command(subcommand)]
     Event(event::EventCommand),
+    /// Outgoing messages
+    #[command(subcommand)]
+    Message(message::MessageCommand),
     /// API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Whose webhooks can be read: how they are verified, and what they assert
+    Providers(providers::Providers),
+    /// Receive webhooks as an app would: verify each and print it
+    Receive(receive::Receive),
+    /// Print a shell's completion script
+    Completions(generate::Completions),
+    /// Write the manual pages into a folder
+    Man(generate::Man),
+    /// Take in customers, payments and subscriptions from a file, or a provider's own objects
+    Import(transfer::Import),
+    /// Write customers, payments and subscriptions into a file
+    Export(transfer::Export),
 }
 
 /// How a command ended.
@@ -135,28 +161,44 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Ending> {
-    if let Command::Demo(demo) = cli.command {
-        return demo.run().await;
-    }
+    // These need no configuration.
+    let command = match cli.command {
+        Command::Demo(demo) => return demo.run().await,
+        Command::Completions(completions) => return Ok(completions.run()),
+        Command::Man(man) => return man.run(),
+        Command::Providers(providers) => return providers.run(),
+        command => command,
+    };
     let config = Config::load(cli.config.as_deref()).map_err(anyhow::Error::from);
     let config = config.map_err(|error| error.context("bad configuration"))?;
-    if let Command::Run(run) = cli.command {
+    if let Command::Run(run) = command {
         return run.run(config).await;
     }
-    telemetry::log(telemetry::Format::Text, "error")?;
+    // A receiver stays, and says where it listens.
+    let level = if matches!(command, Command::Receive(_)) { "info" } else { "error" };
+    telemetry::log(telemetry::Format::Text, level)?;
     let context = Context { config, clock: Clock::system() };
-    match cli.command {
-        Command::Run(_) | Command::Demo(_) => Ok(Ending::Clean),
+    match command {
+        Command::Run(_)
+        | Command::Demo(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Providers(_) => Ok(Ending::Clean),
         Command::Simulate(command) => command.run(&context).await,
         Command::Send(command) => command.run(&context).await,
         Command::Explain(command) => command.run(&context),
         Command::Migrate(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
+        Command::Health(command) => command.run(&context).await,
         Command::Config(command) => command.run(&context),
         Command::Endpoint(command) => command.run(&context).await,
         Command::Customer(command) => command.run(&context).await,
         Command::Event(command) => command.run(&context).await,
+        Command::Message(command) => command.run(&context).await,
         Command::Key(command) => command.run(&context).await,
+        Command::Receive(command) => command.run(&context).await,
+        Command::Import(command) => command.run(&context).await,
+        Command::Export(command) => command.run(&context).await,
     }
 }
 
@@ -183,11 +225,13 @@ struct Context {
 impl Context {
     /// The database; an empty one is given its schema, an older one is left as it is.
     async fn db(&self) -> anyhow::Result<Db> {
-        let db = Db::open(&self.config.database_url(), self.config.database.connections).await?;
+        let db =
+            Db::open_within(&self.config.database_url(), daemon::database_limits(&self.config))
+                .await?;
         let mut tx = db.begin().await.map_err(store::Error::from)?;
-        let has_schema = settings::has_schema(&mut tx).await?;
+        let schema = migrations::schema(&mut tx).await?;
         drop(tx);
-        if !has_schema {
+        if schema == Schema::Missing {
             db.migrate().await?;
         }
         Ok(db)

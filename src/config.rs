@@ -4,7 +4,10 @@
 //! No scalar setting has a default in the code: `config/default.toml` is the reference, and a key that is missing
 //! there fails every test.
 
-use crate::{model::secret::Secret, provider::Source};
+use crate::{
+    model::{money::Currency, secret::Secret},
+    provider::Source,
+};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -15,6 +18,7 @@ use std::{
 pub mod endpoints;
 pub mod key;
 mod layers;
+mod proof;
 mod sections;
 mod show;
 pub mod sources;
@@ -23,8 +27,8 @@ mod validate;
 
 pub use key::Key;
 pub use sections::{
-    Amqp, Data, Database, Environment, Http, Ingest, Intake, Log, LogFormat, Secrets, Shutdown,
-    Webhooks,
+    Amqp, Data, Database, Environment, Http, Ingest, Intake, Log, LogFormat, Retention, Secrets,
+    Shutdown, Traces, Webhooks,
 };
 pub(crate) use show::without_password;
 pub use validate::is_environment;
@@ -63,6 +67,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// How webhooks go out.
     pub webhooks: Webhooks,
+    /// How long things are kept.
+    pub retention: Retention,
     /// The daemon's own key.
     pub secrets: Secrets,
     /// What the process keeps itself.
@@ -71,6 +77,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What it says on the way.
     pub log: Log,
+    /// What it tells of each message's way.
+    pub traces: Traces,
     /// Environments with settings of their own.
     pub environments: BTreeMap<String, Environment>,
     /// The webhooks that come in, as written.
@@ -153,6 +161,13 @@ impl Config {
     /// The configured sources.
     pub fn sources(&self) -> Result<Vec<Source>, Error> {
         sources::build(self)
+    }
+
+    /// Of each environment, the currency of money filters, sorts and rankings that name none.
+    pub fn reporting_currencies(&self) -> BTreeMap<String, Currency> {
+        let all = self.environments.iter();
+        all.filter_map(|(name, set)| Some((name.clone(), set.reporting_currency.parse().ok()?)))
+            .collect()
     }
 
     /// What set a key.
@@ -270,6 +285,8 @@ mod tests {
             ("[webhooks]\nlease = \"5s\"", "webhooks.lease", "longer than webhooks.timeout"),
             ("[log]\nformat = \"xml\"", "log.format", "text, json"),
             ("[database]\nurl = \"mysql://x\"", "database.url", "sqlite://"),
+            ("[traces]\nurl = \"collector:4317\"", "traces.url", "http://"),
+            ("[traces]\nsample_ratio = 1.5", "traces.sample_ratio", "from 0 to 1"),
             ("[[sources]]\nprovider = \"stripe\"", "sources[0]", "name is missing"),
             ("[database]\nconnections = \"${X}\"", "database.connections", "X is not set"),
         ] {

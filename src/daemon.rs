@@ -14,21 +14,23 @@ use crate::{
     telemetry::Metrics,
 };
 use anyhow::Context as _;
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, oneshot},
 };
 
+mod housekeeping;
 mod maintenance;
 mod prepare;
 mod settings;
 
+pub use housekeeping::Retention;
 pub use prepare::{KeyMismatch, keyring};
 pub use settings::{
-    DeclaredEndpoint, consumer_settings, declared_endpoints, deliver_settings, guard,
-    publisher_settings, sources,
+    DeclaredEndpoint, consumer_settings, database_limits, declared_endpoints, deliver_settings,
+    guard, publisher_settings, retention, sources, trace_settings,
 };
 
 /// What a process does.
@@ -85,9 +87,6 @@ struct Listeners {
     ingest: Option<TcpListener>,
 }
 
-/// Readiness is red under this name until the schema and the key are as they should be.
-const SCHEMA: &str = "schema";
-
 impl Daemon {
     /// Opens the database, binds the addresses, reads the key. Postgres and the broker may be away.
     ///
@@ -102,16 +101,19 @@ impl Daemon {
         let metrics = Metrics::collect().context("metrics cannot be collected")?;
         let listeners = if has(Role::Http) { Some(Listeners::bind(&config).await?) } else { None };
         let health = Health::new(clock.clone());
-        let db = Db::open(&config.database_url(), config.database.connections).await?;
+        let db = Db::open_within(&config.database_url(), database_limits(&config)).await?;
         let deliverer = has(Role::Deliver)
             .then(|| {
                 let settings = deliver_settings(&config);
-                let (keyring, health) = (key.keyring.clone(), health.clone());
+                let (keyring, health) = (key.keyring.clone(), health.part("deliveries"));
                 Deliverer::new(db.clone(), keyring, clock.clone(), health, settings)
             })
             .transpose()?;
         let (deliverer, handover): (_, Option<Handover>) = deliverer.unzip();
         let pipeline = Pipeline { db, sources, keyring: key.keyring, clock, handover };
+        if has(Role::Intake) {
+            pipeline.begin_measuring();
+        }
         Ok(Self {
             config: Arc::new(config),
             options,
@@ -163,7 +165,15 @@ impl Daemon {
         let shutdown = self.shutdown.clone();
         let db = self.pipeline.db.clone();
         let (failed, mut failure) = oneshot::channel();
-        self.health.untried(SCHEMA, "not looked at yet");
+        self.health.untried(health::SCHEMA, "not looked at yet");
+        if self.config.amqp_url().is_some() {
+            // Else it would be ready before it knows whether there is a broker.
+            for (role, name) in [(Role::Intake, health::BROKER), (Role::Http, health::PUBLISHER)] {
+                if self.options.roles.contains(&role) {
+                    self.health.untried(name, "not connected yet");
+                }
+            }
+        }
         self.serve();
         shutdown.spawn(async move {
             if let Err(error) = self.prepare_and_start().await {
@@ -198,12 +208,17 @@ impl Daemon {
         Ok(stopped)
     }
 
-    /// Serves HTTP at once: liveness and readiness answer while the database is still away.
+    /// Serves HTTP at once: liveness and readiness answer while the database is still away. All else that works on
+    /// the database waits until it is prepared.
     fn serve(&mut self) {
         let Some(Listeners { api, ingest }) = self.listeners.take() else { return };
         let metrics = self.metrics.clone();
         let settings = http::Settings {
             metrics_public: self.config.http.metrics_public,
+            rate_limit: NonZeroU32::new(self.config.http.rate_limit),
+            cors_origins: self.config.http.cors_origins.clone(),
+            reporting_currencies: self.config.reporting_currencies(),
+            webhooks: deliver_settings(&self.config),
             ..http::Settings::default()
         };
         let state = http::State::new(
@@ -217,6 +232,7 @@ impl Daemon {
         if let Ok(address) = api.local_addr() {
             tracing::info!(%address, "listening");
         }
+        http::begin_measuring(&state);
         let shutdown = &self.shutdown;
         shutdown.spawn_role("http", http::serve(api, state.clone(), shutdown.clone()));
         if let Some(listener) = ingest {
@@ -232,6 +248,7 @@ impl Daemon {
         match publisher_settings(&self.config) {
             Some(settings) => {
                 let (health, shutdown) = (self.health.clone(), self.shutdown.clone());
+                health.untried(health::PUBLISHER, "not connected to yet");
                 let clock = self.pipeline.clock.clone();
                 let publisher = Publisher::new(settings, clock, health, shutdown.clone());
                 let kept = publisher.clone();
@@ -253,13 +270,14 @@ impl Daemon {
             config: &self.config,
             pipeline: &self.pipeline,
             migrate: self.options.migrate,
+            intake: self.options.roles.contains(&Role::Intake),
             key_made: self.key_made.as_deref(),
         };
         if !preparation.run(&self.health, &self.shutdown).await? {
             return Ok(());
         }
         self.health.up(health::DATABASE);
-        self.health.up(SCHEMA);
+        self.health.up(health::SCHEMA);
         let shutdown = &self.shutdown;
         if let Some(deliverer) = self.deliverer.take() {
             shutdown.spawn_role("deliver", deliverer.run(shutdown.clone()));
@@ -268,8 +286,20 @@ impl Daemon {
             self.start_intake();
             let maintenance = maintenance::announce(self.pipeline.clone(), shutdown.clone());
             shutdown.spawn_role("maintenance", maintenance);
+            let forget = maintenance::forget(self.pipeline.clone(), shutdown.clone());
+            shutdown.spawn_role("forget", forget);
+        }
+        if self.options.roles.contains(&Role::Deliver) {
+            let messages = housekeeping::messages(self.pipeline.clone(), shutdown.clone());
+            shutdown.spawn_role("messages", messages);
+            let kept = retention(&self.config);
+            let prune = housekeeping::prune(self.pipeline.clone(), kept, shutdown.clone());
+            shutdown.spawn_role("retention", prune);
         }
         shutdown.spawn_role("metrics", maintenance::tidy(self.metrics.clone(), shutdown.clone()));
+        let is_embedded = self.config.amqp_url().is_none();
+        let measure = maintenance::measure(self.pipeline.clone(), is_embedded, shutdown.clone());
+        shutdown.spawn_role("backlog", measure);
         tracing::info!(roles = ?self.options.roles, "ready");
         Ok(())
     }

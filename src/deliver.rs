@@ -15,7 +15,11 @@ use crate::{
     store::{self, Db},
 };
 use chrono::TimeDelta;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
@@ -24,21 +28,26 @@ use tokio::{
 
 use access::Access;
 use attempt::{Finished, Limits, Stop};
-use claim::{Claim, Destination, Destinations};
+use breaker::Window;
+use claim::{Claim, Claimed, Destination, Destinations, Turn};
 use client::Client;
 use record::Recorded;
 
 mod access;
 mod attempt;
+pub mod breaker;
 mod claim;
 pub mod client;
 pub mod guard;
+pub mod manage;
+pub mod names;
 mod record;
 pub mod schedule;
 pub mod sealed;
 mod settings;
 pub mod signature;
 pub mod spec;
+pub mod trial;
 
 pub use settings::Settings;
 
@@ -62,6 +71,17 @@ struct Shared {
     settings: Settings,
     client: Client,
     slots: Slots,
+    windows: Mutex<HashMap<EndpointId, Window>>,
+    begun: Instant,
+}
+
+impl Shared {
+    /// Notes a try in its endpoint's window; whether the breaker is to open.
+    fn note(&self, endpoint: EndpointId, failed: bool) -> bool {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = windows.entry(endpoint).or_default();
+        window.note(self.begun.elapsed(), failed, &self.settings.breaker)
+    }
 }
 
 /// A task that has ended.
@@ -144,11 +164,14 @@ impl Deliverer {
         let slots = Slots::new(settings.per_endpoint.max(1) * AHEAD, settings.total.max(1));
         let (handover, receiver) = Handover::new(slots.clone());
         let handover = handover.leasing_for(settings.lease);
-        let client =
-            Client::new(settings.guard.clone(), settings.response_cap, settings.per_endpoint)?;
+        let (guard, names) = (settings.guard.clone(), settings.names.clone());
+        let client = Client::new(guard, names, settings.response_cap, settings.per_endpoint)?;
         let now = Instant::now();
+        let windows = Mutex::default();
+        let begun = now;
+        let shared = Shared { db, keyring, clock, settings, client, slots, windows, begun };
         let this = Self {
-            shared: Arc::new(Shared { db, keyring, clock, settings, client, slots }),
+            shared: Arc::new(shared),
             handover: receiver,
             tasks: JoinSet::new(),
             stop: Stop::default(),
@@ -218,7 +241,8 @@ impl Deliverer {
         self.stop.closing.cancel();
         self.shared.slots.close();
         for (leased, slot) in std::mem::take(&mut self.unknown) {
-            self.put_back(&leased, slot, "a shutdown came before it was sent");
+            let turn = Turn::default();
+            self.put_back(Claimed { leased, slot, turn }, "a shutdown came before it was sent");
         }
         let cut_at = Instant::now() + self.shared.settings.grace;
         while !self.tasks.is_empty() || self.shared.slots.in_hand() > 0 {
@@ -293,7 +317,13 @@ impl Deliverer {
                 Arc::new(known)
             });
         }
-        if self.full || recorded.freed.iter().any(|endpoint| self.backlog.contains(endpoint)) {
+        for endpoint in &recorded.paused {
+            self.shared.slots.hold(*endpoint);
+        }
+        if self.full
+            || recorded.released
+            || recorded.freed.iter().any(|endpoint| self.backlog.contains(endpoint))
+        {
             self.claim_at = Instant::now();
         }
         Step::Recorded(recorded.freed.len())
@@ -317,20 +347,22 @@ impl Deliverer {
         self.full = claim.full;
         let asked_for = std::mem::take(&mut self.asked_for);
         for (place, (leased, slot)) in std::mem::take(&mut self.unknown).into_iter().enumerate() {
+            let turn = Turn::default();
             if let Some(destination) = self.destination(leased.endpoint_id) {
-                self.start(destination, leased, slot);
+                self.start(destination, Claimed { leased, slot, turn });
             } else if place < asked_for {
-                self.put_back(&leased, slot, "its endpoint takes no messages now");
+                let claimed = Claimed { leased, slot, turn };
+                self.put_back(claimed, "its endpoint takes no messages now");
             } else {
                 self.unknown.push((leased, slot));
                 self.claim_at = Instant::now();
             }
         }
         let count = claim.messages.len();
-        for (leased, slot) in claim.messages {
-            match self.destination(leased.endpoint_id) {
-                Some(destination) if !self.is_closing() => self.start(destination, leased, slot),
-                _ => self.put_back(&leased, slot, "a shutdown came before it was sent"),
+        for claimed in claim.messages {
+            match self.destination(claimed.leased.endpoint_id) {
+                Some(destination) if !self.is_closing() => self.start(destination, claimed),
+                _ => self.put_back(claimed, "a shutdown came before it was sent"),
             }
         }
         Step::Claimed(count)
@@ -364,10 +396,11 @@ impl Deliverer {
     }
 
     fn take_over(&mut self, leased: Leased, slot: Slot) -> Step {
+        let turn = Turn::default();
         if self.is_closing() {
-            self.put_back(&leased, slot, "a shutdown came before it was sent");
+            self.put_back(Claimed { leased, slot, turn }, "a shutdown came before it was sent");
         } else if let Some(destination) = self.destination(leased.endpoint_id) {
-            self.start(destination, leased, slot);
+            self.start(destination, Claimed { leased, slot, turn });
         } else {
             self.unknown.push((leased, slot));
             self.claim_at = Instant::now();
@@ -380,20 +413,21 @@ impl Deliverer {
     }
 
     /// Starts a try, if its lease lasts long enough for it.
-    fn start(&mut self, destination: Arc<Destination>, leased: Leased, slot: Slot) {
+    fn start(&mut self, destination: Arc<Destination>, claimed: Claimed) {
         let settings = &self.shared.settings;
         let wanted = destination.endpoint.spec.settings.timeout().unwrap_or(settings.timeout);
         let deadline = wanted.min(settings.lease * 3 / 4);
-        let left = leased.leased_until.micros().saturating_sub(self.database_now().micros());
+        let left =
+            claimed.leased.leased_until.micros().saturating_sub(self.database_now().micros());
         let spare =
             TimeDelta::microseconds(left).to_std().ok().and_then(|left| left.checked_sub(deadline));
         let Some(spare) = spare else {
-            self.put_back(&leased, slot, "its lease had all but run out before it could be sent");
+            self.put_back(claimed, "its lease had all but run out before it could be sent");
             return;
         };
         let limits = Limits { deadline, begin_by: Instant::now() + spare };
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
-        let attempt = attempt::attempt(shared, destination, (leased, slot), limits, stop);
+        let attempt = attempt::attempt(shared, destination, claimed, limits, stop);
         self.tasks.spawn(async move { Done::Tried(attempt.await) });
     }
 
@@ -402,8 +436,8 @@ impl Deliverer {
     }
 
     /// Gives a message back unsent.
-    fn put_back(&mut self, leased: &Leased, slot: Slot, why: &str) {
-        self.finished.push(Finished::interrupted(leased, slot, why));
+    fn put_back(&mut self, claimed: Claimed, why: &str) {
+        self.finished.push(Finished::interrupted(claimed, why));
     }
 
     /// The time that leases compare with: processes' clocks differ, and the database's is asked seldom.

@@ -4,10 +4,13 @@
 use crate::model::{id::EndpointId, message::Leased};
 use std::time::Duration;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
 /// The pipeline's end. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,13 +26,16 @@ pub const LEASE: Duration = Duration::from_mins(1);
 /// How many deliveries are in hand, per endpoint and in all.
 ///
 /// An endpoint begins with a few slots and has twice as many after each answer, half as many after each
-/// silence: those that do not answer hold their slots for the whole timeout, and must not hold all of them.
+/// silence: those that do not answer hold their slots for the whole timeout, and must not hold all of them. Where half of
+/// all are taken, one that was never heard of begins with one.
 #[derive(Clone, Debug)]
 pub struct Slots {
     per_endpoint: usize,
     total: usize,
     taken: Arc<Mutex<Taken>>,
     allowed: Arc<Mutex<HashMap<EndpointId, usize>>>,
+    /// Endpoints that are left alone for now, and since when that is known.
+    held: Arc<Mutex<HashMap<EndpointId, Instant>>>,
     refused: Arc<Notify>,
 }
 
@@ -65,23 +71,47 @@ impl Slots {
             total,
             taken: Arc::default(),
             allowed: Arc::default(),
+            held: Arc::default(),
             refused: Arc::default(),
         }
     }
 
-    fn allowed(&self, endpoint: EndpointId) -> usize {
+    /// How many an endpoint may have where so many are taken in all.
+    fn allowed(&self, endpoint: EndpointId, taken: usize) -> usize {
+        let first = if taken.saturating_mul(2) < self.total { FIRST } else { 1 };
         let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
-        allowed.get(&endpoint).copied().unwrap_or(FIRST).min(self.per_endpoint)
+        allowed.get(&endpoint).copied().unwrap_or(first).min(self.per_endpoint)
     }
 
     /// The endpoint answered, whatever it said: it may have twice as many in hand.
     pub fn answered(&self, endpoint: EndpointId) {
-        self.allow(endpoint, self.allowed(endpoint).saturating_mul(2));
+        self.allow(endpoint, self.allowed(endpoint, self.in_hand()).saturating_mul(2));
     }
 
     /// The endpoint did not answer: it may have half as many in hand, but always one.
     pub fn unanswered(&self, endpoint: EndpointId) {
-        self.allow(endpoint, self.allowed(endpoint) / 2);
+        self.allow(endpoint, self.allowed(endpoint, self.in_hand()) / 2);
+    }
+
+    /// Leaves an endpoint alone until [`Slots::hold_only`] says otherwise: its breaker opened, or it has too much.
+    pub fn hold(&self, endpoint: EndpointId) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(endpoint, Instant::now());
+    }
+
+    /// Leaves these endpoints alone and no others, as the database said at that time. What was learned since stays.
+    pub fn hold_only(&self, endpoints: &HashSet<EndpointId>, as_of: Instant) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|endpoint, since| *since >= as_of || endpoints.contains(endpoint));
+        for endpoint in endpoints {
+            held.entry(*endpoint).or_insert(as_of);
+        }
+    }
+
+    /// Whether an endpoint is left alone.
+    pub fn is_held(&self, endpoint: EndpointId) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.contains_key(&endpoint)
     }
 
     fn allow(&self, endpoint: EndpointId, count: usize) {
@@ -94,13 +124,18 @@ impl Slots {
         self.refused.notified().await;
     }
 
-    /// Takes a slot, unless the endpoint or the process has all it may have in hand.
+    /// Takes a slot, unless the endpoint is left alone, or it or the process has all that it may have in hand.
     pub fn take(&self, endpoint: EndpointId) -> Option<Slot> {
-        let allowed = self.allowed(endpoint);
+        if self.is_held(endpoint) { None } else { self.take_for_probe(endpoint) }
+    }
+
+    /// The same for a message that shows whether an endpoint that is left alone is well again.
+    pub fn take_for_probe(&self, endpoint: EndpointId) -> Option<Slot> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.closed || taken.all() >= self.total {
             return None;
         }
+        let allowed = self.allowed(endpoint, taken.all());
         let count = taken.by_endpoint.entry(endpoint).or_default();
         if *count >= allowed {
             return None;
@@ -111,8 +146,8 @@ impl Slots {
 
     /// How many an endpoint may still take.
     pub fn free(&self, endpoint: EndpointId) -> usize {
-        let allowed = self.allowed(endpoint);
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = self.allowed(endpoint, taken.all());
         let all = self.total.saturating_sub(taken.all());
         let own = allowed.saturating_sub(taken.by_endpoint.get(&endpoint).copied().unwrap_or(0));
         own.min(all)
@@ -195,6 +230,7 @@ mod tests {
     fn slots_bound_each_endpoint_and_all_together() {
         let endpoint = |n| EndpointId(uuid::Uuid::from_u128(n));
         let slots = Slots::new(2, 3);
+        (1..=2).for_each(|n| slots.answered(endpoint(n)));
         let (a, b) = (slots.take(endpoint(1)), slots.take(endpoint(1)));
         assert!(a.is_some() && b.is_some() && slots.take(endpoint(1)).is_none());
         let c = slots.take(endpoint(2));
@@ -202,6 +238,37 @@ mod tests {
         drop(a);
         assert_eq!((slots.free(endpoint(1)), slots.free(endpoint(2))), (1, 1));
         assert_eq!(slots.in_hand(), 2);
+    }
+
+    /// A hundred that do not answer, before anybody knows that, must not hold all that there is for their timeout.
+    #[test]
+    fn endpoints_that_were_never_heard_of_have_one_slot_each_where_half_of_all_are_taken() {
+        let endpoint = |n| EndpointId(uuid::Uuid::from_u128(n));
+        let slots = Slots::new(64, 16);
+        let held: Vec<Slot> =
+            (0..64).filter_map(|turn| slots.take(endpoint(turn % 4 + 1))).collect();
+        assert_eq!(held.len(), 8, "two each, and then half are taken");
+        let new = slots.take(endpoint(9));
+        assert!(new.is_some() && slots.take(endpoint(9)).is_none());
+        slots.answered(endpoint(9));
+        assert!(slots.take(endpoint(9)).is_some(), "who answers has more");
+        drop(held);
+        assert_eq!(slots.free(endpoint(1)), FIRST);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_held_has_no_slot_but_for_a_probe() {
+        let slots = Slots::new(4, 4);
+        let [a, b] = [1, 2].map(|n| EndpointId(uuid::Uuid::from_u128(n)));
+        let before = Instant::now();
+        slots.hold(a);
+        assert!(slots.take(a).is_none() && slots.take_for_probe(a).is_some());
+        slots.hold_only(&HashSet::from([b]), before);
+        assert!(slots.is_held(a), "what was learned since stays");
+        slots.hold_only(&HashSet::from([b]), Instant::now());
+        assert!(slots.take(a).is_some() && slots.take(b).is_none());
+        slots.hold_only(&HashSet::new(), Instant::now());
+        assert!(slots.take(b).is_some());
     }
 
     #[test]

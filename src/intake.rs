@@ -13,8 +13,10 @@ use crate::{
     store,
 };
 use std::{future::Future, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 pub mod batch;
+mod depth;
 pub mod embedded;
 pub mod envelope;
 pub mod publisher;
@@ -98,43 +100,40 @@ async fn commit(
     shutdown: &Shutdown,
     worthwhile: impl Fn() -> bool,
 ) -> Option<Vec<Disposition>> {
+    let health = health.part(origin);
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
     loop {
+        let begun = Instant::now();
         match process.process(batch).await {
             Ok(dispositions) => {
                 health.up(health::DATABASE);
-                count(origin, batch, &dispositions);
+                count(origin, batch, begun.elapsed());
                 return Some(dispositions);
             }
             Err(error) => {
-                health.down(health::DATABASE, chain(&error));
+                let held =
+                    "somebody else holds a row that an event needs, and all behind it wait: ";
+                let held = if error.is_held() { held } else { "" };
+                health.down(health::DATABASE, format!("{held}{}", chain(&error)));
                 metrics::counter!("customer_sync_intake_retries_total", "queue" => origin)
                     .increment(1);
             }
         }
         if !shutdown.sleep(backoff.next()).await || !worthwhile() {
+            // Nothing is left here that could find out that it answers again.
+            health.up(health::DATABASE);
             return None;
         }
     }
 }
 
-fn count(origin: &'static str, batch: &[Raw], dispositions: &[Disposition]) {
+fn count(origin: &'static str, batch: &[Raw], took: Duration) {
     metrics::counter!("customer_sync_intake_batches_total", "queue" => origin).increment(1);
     #[expect(clippy::cast_precision_loss, reason = "a batch has at most some hundred events")]
     metrics::histogram!("customer_sync_intake_batch_events", "queue" => origin)
         .record(batch.len() as f64);
-    for disposition in dispositions {
-        let verdict = match disposition {
-            Disposition::Applied => "applied",
-            Disposition::Duplicate => "duplicate",
-            Disposition::Ignored(_) => "ignored",
-            Disposition::Rejected(_) => "rejected",
-        };
-        metrics::counter!(
-            "customer_sync_intake_events_total", "queue" => origin, "verdict" => verdict
-        )
-        .increment(1);
-    }
+    metrics::histogram!("customer_sync_intake_commit_duration_seconds", "queue" => origin)
+        .record(took.as_secs_f64());
 }
 
 /// An error with its causes, in one line. Some libraries repeat the cause in their own message: it is said once.

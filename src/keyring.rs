@@ -1,7 +1,10 @@
 //! What `secrets.key` is used for: it seals endpoint secrets at rest, and keys the hashes that references
 //! are known by, so that a deleted person leaves nothing behind that could be guessed back.
 
-use crate::model::reference::{Kind, Reference, ReferenceId};
+use crate::model::{
+    contact::AddressId,
+    reference::{Kind, Reference, ReferenceId},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
     ChaCha20Poly1305, Key, KeyInit as _, Nonce,
@@ -9,6 +12,7 @@ use chacha20poly1305::{
 };
 use hmac::{Hmac, KeyInit as _, Mac};
 use sha2::Sha256;
+use uuid::Uuid;
 
 /// A sealed text cannot be opened: it was sealed with another key, or is damaged.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,7 @@ pub struct Unopenable;
 pub struct Keyring {
     hashing: Hmac<Sha256>,
     sealing: [u8; 32],
+    signing: [u8; 32],
 }
 
 impl std::fmt::Debug for Keyring {
@@ -36,7 +41,11 @@ impl Keyring {
             mac.update(purpose);
             mac.finalize().into_bytes().into()
         };
-        Self { hashing: keyed(&derive(b"reference hashes")), sealing: derive(b"endpoint secrets") }
+        Self {
+            hashing: keyed(&derive(b"reference hashes")),
+            sealing: derive(b"endpoint secrets"),
+            signing: derive(b"endpoint ed25519 keys"),
+        }
     }
 
     /// The keyed hash that a reference is known by.
@@ -47,15 +56,38 @@ impl Keyring {
             Kind::Payment => "payment",
             Kind::Own => "self",
         };
+        ReferenceId(self.hash([environment, kind, &reference.namespace, &reference.subject]))
+    }
+
+    /// The keyed hash that an e-mail address (as [`crate::model::contact::Email::key`] gives it) is matched by.
+    pub fn address_id(&self, environment: &str, address: &str) -> AddressId {
+        AddressId(self.hash([environment, "address", "", address]))
+    }
+
+    /// The keyed hash that an `Idempotency-Key` is kept under, for one environment, method and path.
+    pub fn idempotency_id(&self, environment: &str, method: &str, path: &str, key: &str) -> Uuid {
+        self.hash([environment, "idempotency", &format!("{method} {path}"), key])
+    }
+
+    /// The keyed hash of what a request asks for: its query and its body. Bodies name people, whom an unkeyed
+    /// hash would let anybody guess back.
+    pub fn request_hash(&self, query: &str, body: &[u8]) -> Uuid {
+        self.hash_of([b"request".as_slice(), query.as_bytes(), body])
+    }
+
+    fn hash(&self, parts: [&str; 4]) -> Uuid {
+        self.hash_of(parts.map(str::as_bytes))
+    }
+
+    fn hash_of<const N: usize>(&self, parts: [&[u8]; N]) -> Uuid {
         let mut mac = self.hashing.clone();
-        for part in [environment, kind, &reference.namespace, &reference.subject] {
-            mac.update(part.as_bytes());
+        for part in parts {
+            mac.update(part);
             mac.update(&[0x1f]);
         }
-        let hash = mac.finalize().into_bytes();
         let mut bytes = [0; 16];
-        bytes.iter_mut().zip(hash).for_each(|(place, byte)| *place = byte);
-        ReferenceId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        bytes.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(place, byte)| *place = byte);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     /// What tells whether a database was written under this key.
@@ -63,6 +95,13 @@ impl Keyring {
         let mut mac = self.hashing.clone();
         mac.update(b"fingerprint");
         hex::encode(mac.finalize().into_bytes())
+    }
+
+    /// What the ed25519 key of an endpoint's secret is made from.
+    pub fn signing_seed(&self, secret: &str) -> [u8; 32] {
+        let mut mac = keyed(&self.signing);
+        mac.update(secret.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     /// Encrypts a text for keeping, as hex.
@@ -105,6 +144,16 @@ pub fn new_token() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_have_one_id_each_environment_and_none_that_is_a_references() {
+        let keyring = Keyring::new("k");
+        let id = keyring.address_id("live", "ada@example.org");
+        assert_eq!(id, keyring.address_id("live", "ada@example.org"));
+        assert_ne!(id, keyring.address_id("test", "ada@example.org"));
+        let reference = Reference::new(Kind::External, "", "ada@example.org").expect("a reference");
+        assert_ne!(id.0, keyring.reference_id("live", &reference).0);
+    }
 
     #[test]
     fn references_have_one_id_each_and_another_under_another_key() {

@@ -7,60 +7,140 @@ use crate::{
     model::{
         event::{Event, Reading},
         is_live,
+        stamp::EventKey,
     },
-    provider::{Body, Item, Malformed, Source},
-    verify::Verified,
+    provider::{self, Body, Malformed, Provider, Source},
+    verify::{Verified, scheme::jwt},
 };
+use batch::{Cut, Item};
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+mod batch;
 pub mod describe;
 #[cfg(test)]
 mod fixtures;
+mod mentions;
+#[cfg(test)]
+mod payers;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod users;
 
 pub use describe::{describe, describe_rejection};
+pub use mentions::mentions;
 
 /// The largest body that is read, in bytes.
 pub const LARGEST_BODY: usize = 1024 * 1024;
 
-/// Reads a verified body: one event for most providers, several where bodies are batches.
-///
-/// # Errors
-/// Where nothing at all can be read: says the place and what is wrong there. An event of which only the
-/// object cannot be used comes as [`Reading::Malformed`], with its id, type and time.
-pub fn normalize(verified: &Verified) -> Result<Vec<Event>, Malformed> {
+/// One event of a message.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Part {
+    /// The bytes that are kept of it: the message's, or of a batch this item alone in its envelope.
+    pub body: Bytes,
+    /// What it says.
+    pub read: Result<Event, Unread>,
+}
+
+/// Nothing at all of an event can be read or believed. (One of which only the object cannot be used is an event:
+/// [`Reading::Malformed`].)
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Unread {
+    /// Whether it passed its source's check.
+    pub verified: bool,
+    /// The place, and what is wrong there.
+    pub why: String,
+}
+
+/// Reads a verified message: one event for most providers, several where bodies are batches, and always at least one.
+pub fn normalize(verified: &Verified) -> Vec<Part> {
+    let provider = &verified.source().provider;
+    let whole = |read| vec![Part { body: verified.body().clone(), read }];
+    let unread = |Malformed(why)| Unread { verified: verified.verified(), why };
+    let cut = parse(verified.body(), provider).and_then(|json| match &provider.batch {
+        Some(batch) => batch::cut(batch, json),
+        None => Ok(Cut::One(json)),
+    });
+    match cut {
+        Err(why) => whole(Err(unread(why))),
+        Ok(Cut::One(json)) => {
+            whole(read(verified, &json, &Value::Null, verified.hash()).map_err(unread))
+        }
+        Ok(Cut::Items(items)) if items.len() == 0 => whole(Ok(empty(verified))),
+        Ok(Cut::Items(mut items)) => items
+            .take()
+            .map(|Item { index, place, json, hash, body }| {
+                let read = match verified.refused(index) {
+                    Some(why) => Err(Unread { verified: false, why: why.to_string() }),
+                    None if !json.is_object() => {
+                        Err(unread(Malformed(format!("{place}: is no object"))))
+                    }
+                    None => read(verified, &json, &items.beside, &hash)
+                        .map_err(|Malformed(why)| unread(Malformed(format!("{place}: {why}")))),
+                };
+                Part { body, read }
+            })
+            .collect(),
+    }
+}
+
+fn read(verified: &Verified, json: &Value, beside: &Value, hash: &str) -> Result<Event, Malformed> {
     let source = verified.source();
-    let json = parse(verified.body())?;
     let body = Body {
-        json: &json,
-        hash: verified.hash(),
+        json,
+        beside,
+        hash,
         header_id: verified.header_id(),
         source,
         received_at: verified.received_at(),
     };
-    let items = (source.provider.read)(&body)?;
-    let event = |item| event(&body, item, verified.verified());
-    Ok(items.into_iter().map(event).collect())
+    let item = (source.provider.read)(&body)?;
+    Ok(event(&body, item, verified.verified()))
 }
 
-/// The JSON of a body, without U+0000: Postgres cannot hold it.
+/// A batch without items.
+fn empty(verified: &Verified) -> Event {
+    let source = verified.source();
+    Event {
+        environment: source.environment.clone(),
+        key: EventKey::new(&source.name, "", verified.hash()),
+        provider_event_id: None,
+        kind: source.provider.batch.map_or("batch", |batch| batch.list).to_owned(),
+        occurred_at: None,
+        received_at: verified.received_at(),
+        verified: verified.verified(),
+        notes: Vec::new(),
+        reading: Reading::Ignored("the list of events is empty".into()),
+    }
+}
+
+/// The JSON of a body, without U+0000: Postgres cannot hold it. A body that is a compact JSON Web Signature (Kinde) stands
+/// for its payload; one that is no JSON at all, for what its provider makes of it.
 ///
 /// # Errors
 /// Where it is too large, no UTF-8 or no JSON (nested deeper than 128 levels, or with something behind its
 /// end, too): says at which byte or line.
-pub fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
+pub fn parse(bytes: &[u8], provider: &Provider) -> Result<Value, Malformed> {
     if bytes.len() > LARGEST_BODY {
         let size = bytes.len();
         return Err(Malformed(format!(
             "the body has {size} bytes, and at most {LARGEST_BODY} are read"
         )));
     }
+    if let Some(opens) = provider.opens {
+        let mut json = opens(bytes)?;
+        take_out_nul(&mut json);
+        return Ok(json);
+    }
+    let payload = jwt::payload(bytes);
+    let bytes = payload.as_deref().unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Malformed(format!("the body is no UTF-8 at byte {}", error.valid_up_to()))
     })?;
@@ -91,8 +171,8 @@ fn take_out_nul(json: &mut Value) {
     }
 }
 
-fn event(body: &Body<'_>, item: Item, verified: bool) -> Event {
-    let Item { id, hash, kind, occurred_at, live, mut notes, reading } = item;
+fn event(body: &Body<'_>, item: provider::Item, verified: bool) -> Event {
+    let provider::Item { id, hash, kind, occurred_at, live, mut notes, reading } = item;
     let counted = occurred_at.map(|at| body.counted(at));
     if counted != occurred_at {
         notes.push("the time of the event is ahead of its receipt: the receipt's counts".into());
@@ -137,7 +217,11 @@ mod tests {
     use super::*;
 
     fn why(bytes: &[u8]) -> String {
-        parse(bytes).expect_err("malformed").0
+        json(bytes).expect_err("malformed").0
+    }
+
+    fn json(bytes: &[u8]) -> Result<Value, Malformed> {
+        parse(bytes, provider::find("stripe").expect("a provider"))
     }
 
     #[test]
@@ -155,13 +239,13 @@ mod tests {
 
     #[test]
     fn nul_is_taken_out_of_every_text_and_key() {
-        let json = parse(br#"{"a\u0000": ["x\u0000y", {"b": "\u0000"}], "n": 1}"#).expect("JSON");
+        let json = json(br#"{"a\u0000": ["x\u0000y", {"b": "\u0000"}], "n": 1}"#).expect("JSON");
         assert_eq!(json, serde_json::json!({"a": ["xy", {"b": ""}], "n": 1}));
     }
 
     #[test]
     fn numbers_keep_their_own_text() {
-        let json = parse(br#"{"n": 1500.250}"#).expect("JSON");
+        let json = json(br#"{"n": 1500.250}"#).expect("JSON");
         assert_eq!(json.to_string(), r#"{"n":1500.250}"#);
     }
 }

@@ -5,56 +5,65 @@ use crate::{
     handover::{Handover, Slot},
     model::{
         endpoint::Subscription,
-        id::{EndpointId, MessageId},
+        id::MessageId,
         message::{Leased, OutgoingEvent},
         time::Timestamp,
     },
     store::{
-        self, Tx, endpoints,
+        self, Tx, Writes, endpoints,
         messages::{self, NewEvent, NewMessage},
     },
 };
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Writes the events that some enabled endpoint of their environment takes, and a message for each such
-/// endpoint: a constant number of statements, and one if there is no endpoint.
-///
-/// Messages to endpoints with a free slot are leased as they are written, and returned: they are to be sent
-/// over after the commit, or dropped with the transaction. The others are due at once. `now` counts where
-/// the database has no clock of its own.
+/// The endpoints that are told of changes now, and the time by which their messages are due.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    subscriptions: Vec<Subscription>,
+    now: Timestamp,
+}
+
+/// Reads which endpoints take messages, unless there is nothing to tell. `now` counts where the database has no clock of
+/// its own.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn write(
-    tx: &mut Tx,
-    events: &[OutgoingEvent],
-    now: Timestamp,
-    new_id: impl FnMut() -> Uuid + Send,
-    handover: Option<&Handover>,
-) -> store::Result<Vec<(Leased, Slot)>> {
+pub async fn open(tx: &mut Tx, events: &[OutgoingEvent], now: Timestamp) -> store::Result<Outbox> {
     if events.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Outbox::default());
     }
-    let subscriptions = endpoints::subscriptions(tx).await?;
-    let told = recipients(events, &subscriptions);
-    if told.is_empty() {
-        return Ok(Vec::new());
+    let (subscriptions, now) = endpoints::subscriptions(tx, now).await?;
+    Ok(Outbox { subscriptions, now })
+}
+
+impl Outbox {
+    /// Writes the events that some enabled endpoint of their environment takes, and a message for each such
+    /// endpoint: three statements at most.
+    ///
+    /// Messages to endpoints with a free slot are leased as they are written, and returned: they are to be sent
+    /// over after the commit, or dropped with the transaction. The others are due at once.
+    pub fn write(
+        &self,
+        writes: &mut Writes,
+        events: &[OutgoingEvent],
+        new_id: impl FnMut() -> Uuid + Send,
+        handover: Option<&Handover>,
+    ) -> Vec<(Leased, Slot)> {
+        let told = recipients(events, &self.subscriptions);
+        let batch = assemble(&told, new_id, handover, self.now);
+        messages::add(writes, &batch.events, &batch.messages, self.now);
+        batch.handed_over
     }
-    let now = store::now(tx, now).await?;
-    let batch = assemble(&told, new_id, handover, now);
-    messages::write(tx, &batch.events, &batch.messages, now).await?;
-    Ok(batch.handed_over)
 }
 
 /// Which events are told, each with the endpoints that take it.
 fn recipients<'e>(
     events: &'e [OutgoingEvent],
-    subscriptions: &[Subscription],
-) -> Vec<(&'e OutgoingEvent, Vec<EndpointId>)> {
-    let takers = |event: &OutgoingEvent| -> Vec<EndpointId> {
-        let taking = subscriptions.iter().filter(|s| s.takes(&event.environment, event.kind));
-        taking.map(|subscription| subscription.endpoint_id).collect()
+    subscriptions: &'e [Subscription],
+) -> Vec<(&'e OutgoingEvent, Vec<&'e Subscription>)> {
+    let takers = |event: &OutgoingEvent| -> Vec<&Subscription> {
+        subscriptions.iter().filter(|s| s.takes(&event.environment, event.kind)).collect()
     };
     let told = events.iter().map(|event| (event, takers(event)));
     told.filter(|(_, takers)| !takers.is_empty()).collect()
@@ -68,7 +77,7 @@ struct Batch {
 }
 
 fn assemble(
-    told: &[(&OutgoingEvent, Vec<EndpointId>)],
+    told: &[(&OutgoingEvent, Vec<&Subscription>)],
     mut new_id: impl FnMut() -> Uuid,
     handover: Option<&Handover>,
     now: Timestamp,
@@ -78,9 +87,16 @@ fn assemble(
     let leased_until = now.plus(chrono::TimeDelta::from_std(span).unwrap_or_default());
     for (event, takers) in told {
         let row = row(event);
-        for endpoint_id in takers {
+        for taker in takers {
+            let endpoint_id = taker.endpoint_id;
             let id = MessageId(new_id());
-            let slot = handover.and_then(|handover| handover.reserve(*endpoint_id));
+            let slot = handover.and_then(|handover| {
+                if taker.is_direct {
+                    return handover.reserve(endpoint_id);
+                }
+                handover.wake();
+                None
+            });
             let lease = slot.as_ref().map(|_| new_id());
             batch.messages.push(NewMessage {
                 id: id.0,
@@ -88,14 +104,18 @@ fn assemble(
                 endpoint_id: endpoint_id.0,
                 environment: row.environment.clone(),
                 customer_id: row.customer_id,
+                version: row.version,
+                ordered: taker.ordered && row.customer_id.is_some() && row.version.is_some(),
                 lease,
                 leased_until: lease.map(|_| leased_until),
                 due_at: if lease.is_some() { leased_until } else { now },
+                once: false,
             });
             if let (Some(slot), Some(lease)) = (slot, lease) {
                 let body = row.body.clone();
-                let endpoint_id = *endpoint_id;
-                let leased = Leased { id, endpoint_id, attempt: 1, body, leased_until, lease };
+                let trace = event.trace.clone();
+                let leased =
+                    Leased { id, endpoint_id, attempt: 1, body, trace, leased_until, lease };
                 batch.handed_over.push((leased, slot));
             }
         }
@@ -116,6 +136,7 @@ fn row(event: &OutgoingEvent) -> NewEvent {
         subscription_id: event.data.subscription.as_ref().map(|subscription| subscription.id.0),
         version: event.version,
         body: Arc::from(body),
+        traceparent: event.trace.clone(),
     }
 }
 
@@ -123,7 +144,7 @@ fn row(event: &OutgoingEvent) -> NewEvent {
 mod tests {
     use super::*;
     use crate::model::{
-        id::EventId,
+        id::{EndpointId, EventId},
         message::{Cause, EventData, EventType},
     };
 
@@ -138,6 +159,7 @@ mod tests {
             data: EventData::default(),
             previous_attributes: serde_json::Map::default(),
             cause: Cause { source: "s".into(), event_id: "e".into(), verified: true },
+            trace: None,
         }
     }
 
@@ -146,6 +168,8 @@ mod tests {
             endpoint_id: EndpointId(Uuid::from_u128(number)),
             environment: environment.into(),
             event_types: vec![pattern.into()],
+            ordered: false,
+            is_direct: true,
         }
     }
 
@@ -163,9 +187,24 @@ mod tests {
         ];
         let told: Vec<_> = recipients(&events, &subscriptions)
             .into_iter()
-            .map(|(event, takers)| (event.id, takers.iter().map(|id| id.0.as_u128()).collect()))
+            .map(|(event, takers)| {
+                (event.id, takers.iter().map(|taker| taker.endpoint_id.0.as_u128()).collect())
+            })
             .collect();
         assert_eq!(told, [(events[0].id, vec![1, 2]), (events[1].id, vec![1])]);
+    }
+
+    #[test]
+    fn what_keeps_an_order_a_rate_or_a_pause_goes_through_the_database() {
+        let (handover, _receiver) = Handover::new(crate::handover::Slots::new(10, 10));
+        let events = [event(1, "live", EventType::WebhookTest)];
+        let subscriptions =
+            [Subscription { is_direct: false, ordered: true, ..subscription(1, "live", "*") }];
+        let told = recipients(&events, &subscriptions);
+        let batch = assemble(&told, || Uuid::from_u128(9), Some(&handover), Timestamp::default());
+        assert!(batch.handed_over.is_empty());
+        let [message] = &batch.messages[..] else { panic!("one message") };
+        assert!(message.lease.is_none() && !message.ordered, "it is about no customer");
     }
 
     #[test]

@@ -16,25 +16,32 @@ use crate::{
         inbound::{Raw, Verdict},
         is_live,
         message::{Cause, EventData, EventType, Leased, OutgoingEvent},
+        reference::ReferenceId,
         time::Timestamp,
     },
     outbox,
     provider::Source,
     store::{
         self, Db, Error, Tx,
-        inbox::{self, Correction, Record, Subject},
+        inbox::{self, Correction, Record, Replayable, Subject},
     },
 };
 use read::Entry;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
+use steps::Steps;
 use uuid::Uuid;
 
+pub mod command;
+mod measure;
+mod provenance;
 mod read;
+mod steps;
 
+pub use provenance::{Story, provenance, story};
 pub use read::LARGEST_BODY;
 
 /// What became of a message. A failure of our own side is no disposition: it is an error, and the
@@ -72,14 +79,65 @@ pub struct Pipeline {
 /// So often a batch begins again at once when it lost to another transaction, before that is passed on.
 const CONFLICTS: u32 = 30;
 
+/// The row of an event that is processed again.
+#[derive(Clone, Copy)]
+struct Replayed {
+    id: InboundId,
+    /// Whether it passed its check when it was received.
+    verified: bool,
+}
+
+/// How long the statements of a batch may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As long as the settings say.
+    Usual,
+    /// As long as one event alone may need at the very most.
+    Patient,
+}
+
 /// A message, with the row that it takes the place of when it is processed again.
 #[derive(Clone, Copy)]
 struct Arrival<'a> {
     raw: &'a Raw,
-    replays: Option<InboundId>,
+    replays: Option<Replayed>,
+    /// The W3C context under which what it brings about is traced.
+    trace: Option<&'a Arc<str>>,
+    /// Whether nobody is told of it.
+    quiet: bool,
 }
 
 impl Pipeline {
+    /// Shows what is measured of the events from the start, before there are any.
+    pub fn begin_measuring(&self) {
+        measure::begin(&self.sources);
+    }
+
+    /// Shows when each source was last heard of, before anything new comes in; of one that never was, that it is
+    /// listened to since now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn recall_last_events(&self) -> store::Result<()> {
+        let now = self.clock.now();
+        let mut tx = self.db.snapshot().await?;
+        let latest = inbox::latest(&mut tx, measure::LOOKED_BACK).await?;
+        for source in self.sources.keys() {
+            let last = if let Some(received) = latest.received.get(&**source) {
+                *received
+            } else if let Some(since) = latest.since
+                && inbox::knows(&mut tx, source).await?
+            {
+                // Before that, whenever it was.
+                since
+            } else {
+                now
+            };
+            measure::last_event(source, last.min(now));
+        }
+        Ok(())
+    }
+
     /// Takes a batch through stages 2 to 5 and commits it; one disposition for each message, in order.
     ///
     /// A message that the database cannot hold is found by splitting the batch, and recorded as rejected.
@@ -88,22 +146,42 @@ impl Pipeline {
     /// When the database fails: the whole batch is to be tried again. (What was committed of it by then
     /// comes back as duplicate.)
     pub async fn process(&self, batch: &[Raw]) -> store::Result<Vec<Disposition>> {
-        let batch: Vec<Arrival<'_>> =
-            batch.iter().map(|raw| Arrival { raw, replays: None }).collect();
-        self.commit_split(&batch).await
+        self.commit_told(batch, None, false).await
+    }
+
+    /// As [`process`](Self::process), and nobody is told: no message is written. Versions grow all the same,
+    /// so that who follows a customer sees that something happened that it was not told of.
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    pub async fn process_quietly(&self, batch: &[Raw]) -> store::Result<Vec<Disposition>> {
+        self.commit_told(batch, None, true).await
     }
 
     /// Processes a rejected, ignored or dead event again, with the bytes and the time of its receipt.
-    /// None where there is no such event, or nothing is left of it.
+    /// None where there is no such event, or nothing is left of it, or its source is not configured (a record of an
+    /// import, or a source that was taken out) or is one of another environment by now: it would leave its own.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn replay(&self, id: InboundId) -> store::Result<Option<Disposition>> {
         let mut tx = self.db.snapshot().await?;
-        let Some(raw) = inbox::replayable(&mut tx, id).await? else { return Ok(None) };
+        let found = inbox::replayable(&mut tx, id).await?;
         drop(tx);
-        let arrival = Arrival { raw: &raw, replays: Some(id) };
-        Ok(self.commit_split(&[arrival]).await?.pop())
+        let Some(Replayable { raw, verified, environment }) = found else { return Ok(None) };
+        if environment.is_some_and(|environment| !self.is_of(&raw.source, &environment)) {
+            return Ok(None);
+        }
+        let replayed = Replayed { id, verified };
+        Ok(self.commit_told(&[raw], Some(replayed), false).await?.pop())
+    }
+
+    /// Whether a source is configured, for an environment.
+    fn is_of(&self, source: &str, environment: &str) -> bool {
+        self.sources.get(source).is_some_and(|source| {
+            *source.environment == *environment
+                || source.test_environment.as_deref() == Some(environment)
+        })
     }
 
     /// Tells the subscriptions whose end has come and was not told yet; how many there were.
@@ -137,8 +215,8 @@ impl Pipeline {
         closure: &mut Closure,
         now: Timestamp,
     ) -> store::Result<()> {
-        let mut tx = self.db.begin().await?;
-        let mut world = load::load(&mut tx, closure).await?;
+        let mut tx = self.db.begin_batch().await?;
+        let mut world = load::load(&mut tx, closure, &self.keyring).await?;
         let due: Vec<_> = world
             .subscriptions
             .iter()
@@ -164,37 +242,100 @@ impl Pipeline {
                 event_id: format!("{}:ends_at", key.id),
                 verified: true,
             };
-            outgoing.extend(self.outgoing(decision, &environment, &cause, now));
+            outgoing.extend(self.outgoing(decision, &environment, &cause, None, now));
         }
-        write::write(&mut tx, &world, now).await?;
-        let handed_over = self.tell(&mut tx, &world, outgoing, now).await?;
+        load::check(&world, closure)?;
+        let applied = Applied { outgoing, ..Applied::default() };
+        let handed_over = self.write(&mut tx, &world, applied, now).await?;
         tx.commit().await?;
         self.hand_over(handed_over);
         Ok(())
     }
 
-    /// Commits a batch; splits it where one of its messages makes it fail by data of its own.
-    async fn commit_split(&self, batch: &[Arrival<'_>]) -> store::Result<Vec<Disposition>> {
-        let now = self.clock.now();
+    /// Commits a batch, measures it and tells its steps.
+    async fn commit_told(
+        &self,
+        raws: &[Raw],
+        replays: Option<Replayed>,
+        quiet: bool,
+    ) -> store::Result<Vec<Disposition>> {
+        let steps = Steps::begin(raws.iter());
+        let traces = steps.traces();
+        let arrival = |(n, raw)| {
+            let trace = traces.get(n).and_then(Option::as_ref);
+            Arrival { raw, replays, trace, quiet }
+        };
+        let batch: Vec<Arrival<'_>> = raws.iter().enumerate().map(arrival).collect();
+        let committed = match self.commit_split(&batch, Pace::Usual).await {
+            // What is beside it is committed by now, and counts as repeated.
+            Err(error) if error.is_timeout() => {
+                tracing::warn!(stage = "apply", reason = chain(&error), "an event takes long");
+                self.commit_split(&batch, Pace::Patient).await
+            }
+            committed => committed,
+        };
+        match committed {
+            Ok(dispositions) => {
+                measure::committed(&batch, &dispositions, &self.sources, self.clock.now());
+                steps.committed(raws.iter(), &dispositions);
+                Ok(dispositions)
+            }
+            Err(error) => {
+                steps.failed(&chain(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits a batch; splits it where one of its messages makes it fail by data of its own, or takes too long: what
+    /// is beside it is not held up.
+    async fn commit_split(
+        &self,
+        batch: &[Arrival<'_>],
+        pace: Pace,
+    ) -> store::Result<Vec<Disposition>> {
+        let now = self.time(batch).await?;
         let mut new_id = || self.clock.new_id();
         let entries: Vec<Entry> = batch
             .iter()
             .enumerate()
-            .flat_map(|(n, arrival)| read::read(n, arrival.raw, &self.sources, now, &mut new_id))
+            .flat_map(|(n, arrival)| {
+                let verified = arrival.replays.is_some_and(|replayed| replayed.verified);
+                read::read(n, arrival.raw, verified, &self.sources, now, &mut new_id)
+            })
             .collect();
-        match self.commit_retried(batch, &entries, now).await {
-            Err(error) if !error.is_transient() => match batch {
+        match self.commit_retried(batch, &entries, pace, now).await {
+            Err(error) if error.may_blame_data() || error.is_timeout() => match batch {
                 [] => Ok(Vec::new()),
+                [_] if error.is_timeout() => Err(error),
                 [poisonous] => self.reject(*poisonous, &error, now).await,
                 _ => {
                     let (left, right) = batch.split_at(batch.len() / 2);
-                    let mut dispositions = Box::pin(self.commit_split(left)).await?;
-                    dispositions.extend(Box::pin(self.commit_split(right)).await?);
+                    let left = Box::pin(self.commit_split(left, pace)).await;
+                    if left.as_ref().is_err_and(|error| !error.is_timeout()) {
+                        return left;
+                    }
+                    let right = Box::pin(self.commit_split(right, pace)).await;
+                    let mut dispositions = left?;
+                    dispositions.extend(right?);
                     Ok(dispositions)
                 }
             },
             committed => committed,
         }
+    }
+
+    /// The time of recording, which no receipt is later than (semantics 1): the database's where processes share one,
+    /// since a clock of ours that is wrong must change nothing in the state. It is asked only where that matters: of
+    /// a message that says no time of receipt, or one that our own clock has not reached.
+    async fn time(&self, batch: &[Arrival<'_>]) -> store::Result<Timestamp> {
+        let now = self.clock.now();
+        let is_past = |arrival: &Arrival<'_>| arrival.raw.received_at.is_some_and(|at| at <= now);
+        if !self.db.is_shared() || batch.iter().all(is_past) {
+            return Ok(now);
+        }
+        let mut tx = self.db.snapshot().await?;
+        store::now(&mut tx, now).await
     }
 
     /// Records a message that the database cannot hold.
@@ -207,27 +348,36 @@ impl Pipeline {
         let source = self.sources.get(&poisonous.raw.source).map(AsRef::as_ref);
         let why = format!("the database cannot hold it: {}", chain(error));
         tracing::error!(stage = "apply", source = %poisonous.raw.source, why, "an event was rejected");
-        let record = read::rejected(self.clock.new_id(), poisonous.raw, source, false, &why, now);
-        let entry =
-            Entry { message: 0, record, event: None, disposition: Disposition::Rejected(why) };
-        self.commit_retried(&[poisonous], &[entry], now).await
+        let id = self.clock.new_id();
+        // One item of a batch cannot be checked again by itself.
+        let verified = poisonous.replays.is_some_and(|replayed| replayed.verified);
+        let entry = read::rejected(0, id, poisonous.raw, source, verified, why, now);
+        self.commit_retried(&[poisonous], &[entry], Pace::Usual, now).await
     }
 
     async fn commit_retried(
         &self,
         batch: &[Arrival<'_>],
         entries: &[Entry],
+        pace: Pace,
         now: Timestamp,
     ) -> store::Result<Vec<Disposition>> {
-        let mut closure = Closure::default();
+        let matching = self.sources.values().any(|source| source.match_email);
+        let mut closure = Closure::new(matching);
         for event in entries.iter().filter_map(|entry| entry.event.as_ref()) {
             if let Reading::Asserts(assertions) = &event.reading {
                 closure.add(&event.environment, assertions, &self.keyring);
             }
         }
+        // Nobody's rows are locked by a body that failed its check.
+        let believed = |entry: &&Entry| {
+            entry.record.verified || !matches!(entry.disposition, Disposition::Rejected(_))
+        };
+        let believed = entries.iter().filter(believed);
+        closure.mention(believed.flat_map(|entry| self.mentioned(entry)));
         let mut conflicts = 0;
         loop {
-            match self.commit(batch, entries, &mut closure, now).await {
+            match self.commit(batch, entries, &mut closure, pace, now).await {
                 Ok(dispositions) => return Ok(dispositions),
                 Err(error) => conflicts = lost(error, conflicts).await?,
             }
@@ -240,38 +390,65 @@ impl Pipeline {
         batch: &[Arrival<'_>],
         entries: &[Entry],
         closure: &mut Closure,
+        pace: Pace,
         now: Timestamp,
     ) -> store::Result<Vec<Disposition>> {
-        let mut tx = self.db.begin().await?;
-        let replayed: Vec<InboundId> = batch.iter().filter_map(|arrival| arrival.replays).collect();
+        let mut tx = self.db.begin_batch().await?;
+        if pace == Pace::Patient {
+            tx.be_patient().await?;
+        }
+        let replayed: Vec<InboundId> =
+            batch.iter().filter_map(|arrival| Some(arrival.replays?.id)).collect();
         inbox::remove(&mut tx, &replayed).await?;
         let new = inbox::record(&mut tx, &folded(entries), now).await?;
-        let mut world = load::load(&mut tx, closure).await?;
-        let applied = self.apply(&mut world, entries, &new, now);
-        write::write(&mut tx, &world, now).await?;
-        inbox::link(&mut tx, &applied.subjects).await?;
-        inbox::correct(&mut tx, &applied.corrections).await?;
+        let mut world = load::load(&mut tx, closure, &self.keyring).await?;
+        let mut applied = self.apply(&mut world, batch, entries, &new, now);
+        load::check(&world, closure)?;
+        if batch.iter().all(|arrival| arrival.quiet) {
+            applied.outgoing.clear();
+        }
+        let corrections = std::mem::take(&mut applied.corrections);
+        inbox::correct(&mut tx, &corrections).await?;
         inbox::erase_events(&mut tx, &applied.closed).await?;
-        let handed_over = self.tell(&mut tx, &world, applied.outgoing, now).await?;
+        let handed_over = self.write(&mut tx, &world, applied, now).await?;
         let queued: Vec<Uuid> = batch.iter().filter_map(|arrival| arrival.raw.queue_id).collect();
         if !queued.is_empty() {
             store::queue::remove(&mut tx, &queued).await?;
         }
         tx.commit().await?;
         self.hand_over(handed_over);
-        Ok(dispositions(batch.len(), entries, &new, &applied.corrections))
+        Ok(dispositions(batch.len(), entries, &new, &corrections))
+    }
+
+    /// Whom an entry's body may be about of which nothing is applied.
+    fn mentioned(&self, entry: &Entry) -> Vec<ReferenceId> {
+        let environment = entry.record.environment.as_deref().unwrap_or_default();
+        let id = |name| self.keyring.reference_id(environment, name);
+        entry.mentions.iter().map(id).collect()
     }
 
     /// Folds the new events over the loaded state, in order of arrival.
     fn apply(
         &self,
         world: &mut World,
+        batch: &[Arrival<'_>],
         entries: &[Entry],
         new: &HashSet<Uuid>,
         now: Timestamp,
     ) -> Applied {
         let mut applied = Applied::default();
         for entry in entries.iter().filter(|entry| new.contains(&entry.record.id)) {
+            let record = &entry.record;
+            for id in self.mentioned(entry) {
+                applied.subjects.insert(Subject { subject_id: id.0, inbound_id: record.id });
+                let said_at = record.occurred_at.unwrap_or(record.received_at);
+                let is_gone = world.references.get(&id).is_some_and(|node| {
+                    node.closed || node.deleted_at.is_some_and(|deleted_at| said_at <= deleted_at)
+                });
+                if is_gone {
+                    applied.closed.insert(record.id);
+                }
+            }
             let Some(event) = &entry.event else { continue };
             let Reading::Asserts(assertions) = &event.reading else { continue };
             let mut new_id = || self.clock.new_id();
@@ -291,18 +468,15 @@ impl Pipeline {
             for told in &mut applied.outgoing {
                 erase(told, &decision.erased);
             }
-            if decision.closed {
-                let is_about_a_person = assertions.payments.is_empty()
-                    && assertions.subscriptions.is_empty()
-                    && assertions.references.iter().all(|said| said.facts.deletions.is_empty());
-                if is_about_a_person && decision.changes.is_empty() {
-                    let reason = "all that it names was deleted".to_owned();
-                    let verdict = Verdict::Ignored.as_str();
-                    applied.corrections.push(Correction { id: inbound_id, verdict, reason });
-                }
+            if decision.unheard {
+                let reason = "whom it is about was deleted".to_owned();
+                let verdict = Verdict::Ignored.as_str();
+                applied.corrections.push(Correction { id: inbound_id, verdict, reason });
             }
             let cause = cause(event);
-            applied.outgoing.extend(self.outgoing(decision, &event.environment, &cause, now));
+            let trace = batch.get(entry.message).and_then(|arrival| arrival.trace);
+            let told = self.outgoing(decision, &event.environment, &cause, trace, now);
+            applied.outgoing.extend(told);
         }
         applied
     }
@@ -312,6 +486,7 @@ impl Pipeline {
         decision: Decision,
         environment: &Arc<str>,
         cause: &Cause,
+        trace: Option<&Arc<str>>,
         now: Timestamp,
     ) -> Vec<OutgoingEvent> {
         decision
@@ -327,21 +502,32 @@ impl Pipeline {
                 data: change.data,
                 previous_attributes: change.previous,
                 cause: cause.clone(),
+                trace: trace.cloned(),
             })
             .collect()
     }
 
-    /// Erases what deletions took from what was told before, and writes what is to be told now.
-    async fn tell(
+    /// Writes what changed and what is to be told, in one turn, unless deletions first erase what was told before.
+    async fn write(
         &self,
         tx: &mut Tx,
         world: &World,
-        outgoing: Vec<OutgoingEvent>,
+        applied: Applied,
         now: Timestamp,
     ) -> store::Result<Vec<(Leased, Slot)>> {
-        write::erase(tx, world).await?;
+        let outbox = outbox::open(tx, &applied.outgoing, now).await?;
+        let mut writes = tx.writes();
+        write::write(tx, &mut writes, world, &applied.subjects, now).await?;
+        if write::concludes(world) {
+            writes.run(tx).await?;
+            write::conclude(tx, world).await?;
+            writes = tx.writes();
+        }
         let new_id = || self.clock.new_id();
-        outbox::write(tx, &outgoing, now, new_id, self.handover.as_ref()).await
+        let handed_over =
+            outbox.write(&mut writes, &applied.outgoing, new_id, self.handover.as_ref());
+        writes.run(tx).await?;
+        Ok(handed_over)
     }
 
     fn hand_over(&self, messages: Vec<(Leased, Slot)>) {
@@ -376,22 +562,26 @@ fn erase(event: &mut OutgoingEvent, erased: &Erased) {
         return;
     }
     let customer = event.data.customer.as_ref().map(|customer| customer.id);
-    let is_in = |ids: &BTreeSet<CustomerId>| customer.is_some_and(|id| ids.contains(&id));
-    let (gone, lessened) = (is_in(&erased.customers), is_in(&erased.lessened));
+    let gone = customer.is_some_and(|id| erased.customers.contains(&id));
+    let retold = |ids: &BTreeMap<CustomerId, i64>| customer.and_then(|id| ids.get(&id).copied());
     if gone {
         // Of those that went into it, too, the ids stay: whoever keeps a copy learns that it is gone.
         let merged_from = std::mem::take(&mut event.data.merged_from);
         let customer = event.data.customer.take();
         event.data = EventData { customer, merged_from, ..EventData::default() };
     }
-    let in_conflict = event.kind == EventType::CustomerConflict && is_in(&erased.conflicts);
+    let in_conflict = event.kind == EventType::CustomerConflict;
+    let since = retold(&erased.lessened);
+    let since = since.max(retold(&erased.conflicts).filter(|_| in_conflict));
     if let Some(customer) = &mut event.data.customer
-        && (gone || lessened || in_conflict)
+        && (gone || since.is_some())
     {
-        customer.person = crate::model::customer::Person::default();
-        customer.deleted = gone;
         event.data.conflict = None;
         event.previous_attributes.clear();
+        if gone || event.version < since {
+            customer.person = crate::model::customer::Person::default();
+            customer.deleted = gone;
+        }
     }
     if let Some(payment) = &mut event.data.payment
         && erased.payments.contains(&payment.id)

@@ -1,37 +1,110 @@
 //! The providers: for each one its signature scheme as data and one pure function that reads its bodies.
 //!
-//! To add one: a file under `provider/` with a `pub(crate) const PROVIDER`, and a line in [`ALL`].
+//! To add one: a file under `provider/` with a `pub(crate) const PROVIDER`, and a line in [`ALL`]; docs/add-a-provider.md
+//! shows how. One that a source describes in its settings is made by [`custom`].
 
 use crate::{
     model::{
         authority::Authority,
         event::Reading,
-        reference::{Kind, Scope},
+        reference::{Kind, Reference, Scope},
         secret::Secret,
         stamp::EventKey,
         time::Timestamp,
     },
     verify::scheme::Scheme,
 };
+use about::About;
 use chrono::TimeDelta;
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
+pub mod about;
+pub mod adyen;
+pub mod auth0;
+pub mod braintree;
 pub mod canonical;
+pub mod chargebee;
 pub mod clerk;
+pub mod coinbase_commerce;
+pub mod creem;
+pub mod custom;
+pub mod descope;
+pub mod dodo_payments;
+pub mod firebase;
+pub mod flutterwave;
+pub mod fusionauth;
+pub mod gocardless;
+pub mod hubtel;
+pub mod kinde;
+pub mod lemon_squeezy;
+pub mod logto;
+pub mod mollie;
+pub mod monnify;
+pub mod mpesa;
+pub mod paddle;
+pub(crate) mod payment;
+pub mod paystack;
+pub mod polar;
+pub mod propelauth;
+pub mod razorpay;
 pub(crate) mod read;
+pub mod record;
+pub mod reevit;
+pub mod revstack;
+pub mod square;
 pub mod stripe;
+pub mod stytch;
+pub mod supabase;
+mod user;
+pub mod workos;
 
 /// Every provider that is built in.
-pub const ALL: &[&Provider] = &[&canonical::PROVIDER, &clerk::PROVIDER, &stripe::PROVIDER];
+pub const ALL: &[&Provider] = &[
+    &adyen::PROVIDER,
+    &auth0::PROVIDER,
+    &braintree::PROVIDER,
+    &canonical::PROVIDER,
+    &chargebee::PROVIDER,
+    &clerk::PROVIDER,
+    &coinbase_commerce::PROVIDER,
+    &creem::PROVIDER,
+    &descope::PROVIDER,
+    &dodo_payments::PROVIDER,
+    &firebase::PROVIDER,
+    &flutterwave::V3,
+    &flutterwave::V4,
+    &fusionauth::PROVIDER,
+    &gocardless::PROVIDER,
+    &hubtel::PROVIDER,
+    &kinde::PROVIDER,
+    &lemon_squeezy::PROVIDER,
+    &logto::PROVIDER,
+    &mollie::PROVIDER,
+    &monnify::PROVIDER,
+    &mpesa::PROVIDER,
+    &paddle::PROVIDER,
+    &paystack::PROVIDER,
+    &polar::PROVIDER,
+    &propelauth::PROVIDER,
+    &razorpay::PROVIDER,
+    &reevit::PROVIDER,
+    &revstack::PROVIDER,
+    &square::PROVIDER,
+    &stripe::PROVIDER,
+    &stytch::PROVIDER,
+    &supabase::DATABASE,
+    &supabase::HOOKS,
+    &workos::PROVIDER,
+];
 
 /// The provider of a name.
 pub fn find(name: &str) -> Option<&'static Provider> {
     ALL.iter().copied().find(|provider| provider.name == name)
 }
 
-/// What is the same for everybody who uses a provider.
-#[derive(Debug)]
+/// What is the same for everybody who uses a provider; or what one source says of a provider of its own.
+#[derive(Clone, Debug)]
 pub struct Provider {
     /// Its name in configuration.
     pub name: &'static str,
@@ -43,11 +116,43 @@ pub struct Provider {
     pub scheme: Option<Scheme>,
     /// Where its bodies name the app's user, in order of preference.
     pub places: &'static [Place],
-    /// Reads a verified body: one item an event.
+    /// What people want to know of it.
+    pub about: About,
+    /// Reads a verified event.
     ///
     /// # Errors
     /// Where nothing at all can be read: says the place and what is wrong with it.
-    pub read: fn(&Body<'_>) -> Result<Vec<Item>, Malformed>,
+    pub read: fn(&Body<'_>) -> Result<Item, Malformed>,
+    /// Where its bodies hold several events: how these are told apart.
+    pub batch: Option<Batch>,
+    /// Whether its accounts capture by themselves or by hand, and only the source's settings can say which.
+    pub captures_later: bool,
+    /// Where its bodies are not JSON: makes JSON of one, or says why it cannot.
+    pub opens: Option<Opens>,
+    /// The same provider as one whose bodies are the objects of its API, each as `{"as_of", "live", "object"}`:
+    /// when it was fetched and whether its mode is live, where that is known besides, and the object as the API gave
+    /// it. None where they are not read.
+    pub objects: Option<&'static Provider>,
+}
+
+/// Makes JSON of a body that is none, or says why it cannot.
+pub type Opens = fn(&[u8]) -> Result<Value, Malformed>;
+
+/// How a body holds several events. Each is an event of its own: verified, kept, erased and processed again alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// The member of the body that lists them.
+    pub list: &'static str,
+    /// The members beside it that are kept with each of them.
+    pub beside: &'static [&'static str],
+    /// Whether a body may also be the bare list, or one event by itself.
+    pub bare: bool,
+}
+
+impl From<&'static Provider> for Arc<Provider> {
+    fn from(provider: &'static Provider) -> Self {
+        Self::new(provider.clone())
+    }
 }
 
 /// Where a body names the app's user, and what that name is.
@@ -59,6 +164,41 @@ pub struct Place {
     pub target: Target,
     /// Whether only the team's server writes it, so that it may say under whom the provider's customer hangs.
     pub claims: bool,
+    /// Of which objects it is a place.
+    pub on: On,
+}
+
+/// Of which of a provider's objects a place is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    /// Of all: the customer, and what names one.
+    Any,
+    /// Of the provider's own object of its customer alone. On another object a field of that name means something else.
+    Customer,
+}
+
+impl Place {
+    /// The reference that a value found there names: a text or a whole number. Nothing where it is empty or null.
+    ///
+    /// # Errors
+    /// Says what is wrong with the value.
+    pub(crate) fn reference(&self, value: &Value) -> Option<Result<Reference, &'static str>> {
+        let number;
+        let subject = match value {
+            Value::String(text) if text.is_empty() => return None,
+            Value::String(text) => text.as_str(),
+            Value::Number(given) if given.is_i64() || given.is_u64() => {
+                number = given.to_string();
+                number.as_str()
+            }
+            Value::Null => return None,
+            _ => return Some(Err("is no id")),
+        };
+        Some(match &self.target {
+            Target::ExternalId => Reference::new(Kind::External, "", subject),
+            Target::Namespace(namespace) => Reference::new(Kind::Auth, namespace, subject),
+        })
+    }
 }
 
 /// What a name found in a body is.
@@ -87,7 +227,9 @@ pub struct Source {
     /// Routing key and ingress path.
     pub name: Arc<str>,
     /// Whose bodies these are.
-    pub provider: &'static Provider,
+    pub provider: Arc<Provider>,
+    /// What reads its bodies, where they are described in its settings.
+    pub mapping: Option<Arc<custom::Mapping>>,
     /// Where its events belong.
     pub environment: Arc<str>,
     /// Where events of the other mode belong; without one they are ignored.
@@ -110,6 +252,8 @@ pub struct Source {
     pub on_delete: Scope,
     /// Whether a payment without reference is shown at the only customer with a verified address equal to the payer's.
     pub match_email: bool,
+    /// Whether an authorised payment is only paid once a capture is reported.
+    pub manual_capture: bool,
     /// Whether its bodies are taken without verification.
     pub unsigned: bool,
 }
@@ -121,12 +265,14 @@ impl Source {
     }
 }
 
-/// A verified body on its way to the provider's reading function.
+/// A verified event on its way to the provider's reading function.
 #[derive(Debug)]
 pub struct Body<'a> {
-    /// The JSON, numbers kept as written.
+    /// Its JSON, numbers kept as written: the body's, or of a batch the item's.
     pub json: &'a Value,
-    /// The bytes' SHA-256 in hex.
+    /// What of a batch stands beside the item; null where the body is one event.
+    pub beside: &'a Value,
+    /// The SHA-256 of its own bytes in hex.
     pub hash: &'a str,
     /// The event id that the scheme's header gives, if any.
     pub header_id: Option<&'a str>,
@@ -152,12 +298,12 @@ impl Body<'_> {
     }
 }
 
-/// One event of a body, as its provider's function reads it.
+/// One event, as its provider's function reads it.
 #[derive(Debug)]
 pub struct Item {
     /// The provider's event id, where it gives one.
     pub id: Option<String>,
-    /// The SHA-256 of the item's own bytes in hex (of the whole body, where that is one event).
+    /// The SHA-256 in hex of its own bytes, or of the part of them that is the same on every try.
     pub hash: String,
     /// The provider's word for what happened.
     pub kind: String,

@@ -1,7 +1,7 @@
 //! A seeded generator of signed provider traffic that records the truth as it acts: for the demo, for
 //! `simulate`, for benchmarks and for tests.
 //!
-//! It plays out small stories ([`scenario`]) in a simulated world: people sign up at Clerk, buy at Stripe,
+//! It plays out small stories (`scenario`) in a simulated world: people sign up at Clerk, buy at Stripe,
 //! are recorded by the team's own app. What happens is written into the simulator's own books at once, in
 //! the order of real time, and told by the sender that would tell it. The books, not the events, are the
 //! truth that a state is compared with. The simulator uses the plain types of `model` and nothing else of
@@ -21,6 +21,7 @@ mod ledger;
 mod people;
 mod random;
 mod scenario;
+pub mod shop;
 pub mod signature;
 pub mod snapshot;
 mod stripe;
@@ -30,6 +31,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use shop::{Rush, Shop};
 pub use signature::Signing;
 pub use snapshot::{Snapshot, differences};
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use scheme::{BadSecret, Check, Input, Place, Scheme, authenticate};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub mod presets;
 pub mod scheme;
@@ -27,6 +27,8 @@ pub struct Verified {
     age_unchecked: bool,
     header_id: Option<String>,
     hash: String,
+    /// Items of a batch that did not pass, by their place.
+    refused: BTreeMap<usize, Rejection>,
 }
 
 impl Verified {
@@ -40,7 +42,8 @@ impl Verified {
         &self.body
     }
 
-    /// When the ingress received it, never later than now; now where it did not say (semantics 1).
+    /// When the ingress received it, never later than the time of recording; that time where it did not say
+    /// (semantics 1).
     pub fn received_at(&self) -> Timestamp {
         self.received_at
     }
@@ -65,6 +68,11 @@ impl Verified {
         &self.hash
     }
 
+    /// Why an item of a batch is not believed although the message is: each is signed by itself.
+    pub(crate) fn refused(&self, index: usize) -> Option<&Rejection> {
+        self.refused.get(&index)
+    }
+
     /// One that nobody checked, for the tests of the stages behind this one.
     #[cfg(test)]
     pub(crate) fn for_test(
@@ -75,7 +83,16 @@ impl Verified {
     ) -> Self {
         let hash = hex::encode(Sha256::digest(&body));
         let header_id = header_id.map(str::to_owned);
-        Self { source, body, received_at, checked: true, age_unchecked: false, header_id, hash }
+        Self {
+            source,
+            body,
+            received_at,
+            checked: true,
+            age_unchecked: false,
+            header_id,
+            hash,
+            refused: BTreeMap::new(),
+        }
     }
 }
 
@@ -171,7 +188,7 @@ pub enum Rejection {
     /// The provider signs it.
     #[error("the provider signs the webhook's address: set `url` of the source to it")]
     NoUrl,
-    /// One item of a batch; the others are not believed either.
+    /// No item of a batch is believed; this is the first.
     #[error("item {number}: {why}")]
     Item {
         /// From 1.
@@ -181,26 +198,21 @@ pub enum Rejection {
     },
 }
 
-/// Checks a message against its source.
+/// Checks a message against its source; `now` is the time of recording, which no receipt is later than.
 ///
 /// Its age, and which secrets hold, are measured against the time of its receipt: a backlog rejects nothing. Without
 /// such a time it counts as received now and its age is not judged. A source that is `unsigned` is taken without a
 /// check where there is nothing to check it with; its secrets, if it has any, are checked.
 ///
+/// Where each item of a batch is signed by itself, the message passes if one of them does; what is refused of the
+/// others is told when they are read.
+///
 /// # Errors
 /// Says where and why not, and what to do.
 pub fn verify(source: &Arc<Source>, raw: &Raw, now: Timestamp) -> Result<Verified, Rejection> {
-    let received_at = raw.received_at.map_or(now, |at| at.min(now));
+    let mut verified = unchecked(source, raw, now);
+    let received_at = verified.received_at;
     let scheme = source.provider.scheme.as_ref();
-    let mut verified = Verified {
-        source: Arc::clone(source),
-        body: raw.body.clone(),
-        received_at,
-        checked: false,
-        age_unchecked: false,
-        header_id: scheme.and_then(|scheme| scheme.id_in(&raw.headers)).map(str::to_owned),
-        hash: hex::encode(Sha256::digest(&raw.body)),
-    };
     let scheme = match scheme {
         Some(scheme) if !source.secrets.is_empty() => scheme,
         _ if source.unsigned => return Ok(verified),
@@ -212,17 +224,42 @@ pub fn verify(source: &Arc<Source>, raw: &Raw, now: Timestamp) -> Result<Verifie
             });
         }
     };
-    let stamped_at = check(source, scheme, raw, received_at)?;
+    let (stamped_at, refused) = check(source, scheme, raw, received_at)?;
+    verified.refused = refused;
     verified.checked = true;
     if let (Some(stamped_at), Check::Signature(signature)) = (stamped_at, &scheme.check)
         && let Some(rule) = signature.stamp
     {
-        let judged = raw.received_at.is_some()
-            && rule.judge(signature.place, stamped_at, received_at, source.tolerance)?;
+        let judge =
+            |said| rule.judge(signature.place, stamped_at, received_at, said, source.tolerance);
+        let judged = raw.received_at.map_or(Ok(false), judge)?;
         verified.age_unchecked = !judged;
     }
     Ok(verified)
 }
+
+/// A message that passed when it was received, and is processed again from what was kept. It is not held against the
+/// secrets once more: they may be others by now, and what is kept of a batch is one item of what was signed.
+pub fn verified_at_receipt(source: &Arc<Source>, raw: &Raw, now: Timestamp) -> Verified {
+    Verified { checked: true, ..unchecked(source, raw, now) }
+}
+
+fn unchecked(source: &Arc<Source>, raw: &Raw, now: Timestamp) -> Verified {
+    let scheme = source.provider.scheme.as_ref();
+    Verified {
+        source: Arc::clone(source),
+        body: raw.body.clone(),
+        received_at: raw.received_at.map_or(now, |at| at.min(now)),
+        checked: false,
+        age_unchecked: false,
+        header_id: scheme.and_then(|scheme| scheme.id_in(&raw.headers)).map(str::to_owned),
+        hash: hex::encode(Sha256::digest(&raw.body)),
+        refused: BTreeMap::new(),
+    }
+}
+
+/// The time of signing, and the items that are refused.
+type Checked = (Option<Timestamp>, BTreeMap<usize, Rejection>);
 
 /// Holds the message, or each item of it, against the secrets that held at its receipt.
 fn check(
@@ -230,7 +267,7 @@ fn check(
     scheme: &Scheme,
     raw: &Raw,
     received_at: Timestamp,
-) -> Result<Option<Timestamp>, Rejection> {
+) -> Result<Checked, Rejection> {
     let secrets: Vec<_> = source
         .secrets
         .iter()
@@ -246,21 +283,47 @@ fn check(
     let Check::Signature(scheme::Signature { place: Place::Item { list, item, .. }, .. }) =
         scheme.check
     else {
-        return authenticate(scheme, &input, &secrets);
+        return authenticate(scheme, &input, &secrets).map(|at| (at, BTreeMap::new()));
     };
     let body: Value = serde_json::from_slice(&raw.body)
         .map_err(|_| Rejection::Malformed { place: "the body", what: "is not JSON" })?;
+    let mut names = body.as_object().into_iter().flat_map(|fields| fields.keys());
+    if names.any(|name| name.contains('\0')) {
+        return Err(Rejection::Malformed { place: "the body", what: WITH_NUL });
+    }
     let items = body.get(list).and_then(Value::as_array).filter(|items| !items.is_empty());
     let items = items.ok_or(Rejection::Missing { place: list })?;
-    for (index, entry) in items.iter().enumerate() {
-        entry
-            .get(item)
-            .ok_or(Rejection::Missing { place: item })
-            .and_then(|item| authenticate(scheme, &Input { item: Some(item), ..input }, &secrets))
-            .map_err(|why| Rejection::Item {
-                number: index.saturating_add(1),
-                why: Box::new(why),
-            })?;
+    let check = |(index, entry): (usize, &Value)| {
+        let checked = match entry.get(item) {
+            _ if holds_nul(entry) => {
+                Err(Rejection::Malformed { place: "the item", what: WITH_NUL })
+            }
+            Some(item) => authenticate(scheme, &Input { item: Some(item), ..input }, &secrets),
+            None => Err(Rejection::Missing { place: item }),
+        };
+        checked.err().map(|why| (index, why))
+    };
+    let refused: BTreeMap<usize, Rejection> = items.iter().enumerate().filter_map(check).collect();
+    match refused.first_key_value() {
+        Some((index, why)) if refused.len() == items.len() => {
+            Err(Rejection::Item { number: index.saturating_add(1), why: Box::new(why.clone()) })
+        }
+        _ => Ok((None, refused)),
     }
-    Ok(None)
+}
+
+/// Why a batch with U+0000 in it is refused: it is taken out of what is read, names too, and so what is signed and what is
+/// read could be two things.
+const WITH_NUL: &str = "holds U+0000";
+
+/// Whether a name or a text anywhere in it holds U+0000.
+fn holds_nul(json: &Value) -> bool {
+    match json {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(holds_nul),
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value))
+        }
+        _ => false,
+    }
 }

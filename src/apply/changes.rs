@@ -122,7 +122,7 @@ impl Telling<'_> {
 
     /// The values of a customer that changed, as they were; none where a deletion took some of them.
     fn previous(&self, before: &Customer, now: &Customer) -> Map<String, Value> {
-        if self.world.erased.lessened.contains(&now.id) {
+        if self.world.erased.lessened.contains_key(&now.id) {
             return Map::new();
         }
         previous(before, now)
@@ -139,6 +139,8 @@ impl Telling<'_> {
             };
             let between = old_root != new_root
                 && *reference != old_root
+                // One that stands for itself again was detached: nobody else claims it.
+                && *reference != new_root
                 && is_external(self.world, old_root)
                 && is_external(self.world, new_root)
                 && stands(old_root)

@@ -96,7 +96,7 @@ fn reaches(component: &Component<'_>) -> Vec<Reach> {
 
 /// The forest by what was said until a time, given what was deleted before it.
 struct View {
-    parents: BTreeMap<ReferenceId, ReferenceId>,
+    roots: BTreeMap<ReferenceId, ReferenceId>,
     open: BTreeMap<ReferenceId, bool>,
 }
 
@@ -112,8 +112,7 @@ impl View {
             .collect();
         let mut open = BTreeMap::new();
         for reference in component.keys() {
-            let mut path = Vec::new();
-            is_open(component, *reference, until, deleted, &claims, &mut open, &mut path);
+            is_open(component, *reference, until, deleted, &claims, &mut open);
         }
         let mut parents: BTreeMap<ReferenceId, ReferenceId> = claims
             .iter()
@@ -121,7 +120,7 @@ impl View {
             .filter(|(id, parent)| id != parent && open.get(parent).copied().unwrap_or(false))
             .collect();
         cut_circles(&mut parents, &claims);
-        Self { parents, open }
+        Self { roots: roots(&parents), open }
     }
 
     fn is_open(&self, reference: ReferenceId) -> bool {
@@ -129,11 +128,7 @@ impl View {
     }
 
     fn root(&self, reference: ReferenceId) -> ReferenceId {
-        let mut root = reference;
-        while let Some(parent) = self.parents.get(&root) {
-            root = *parent;
-        }
-        root
+        self.roots.get(&reference).copied().unwrap_or(reference)
     }
 
     fn reached(
@@ -179,7 +174,7 @@ fn claim_that_holds<'a>(
 }
 
 /// A reference that was never reached is open; one that was opens when it is named again in a way that
-/// counts, or when a later claim leads to an open root.
+/// counts, or when a later claim leads to an open root. So all on the way to one share its answer.
 fn is_open(
     component: &Component<'_>,
     reference: ReferenceId,
@@ -187,39 +182,38 @@ fn is_open(
     deleted: &BTreeMap<ReferenceId, Timestamp>,
     claims: &BTreeMap<ReferenceId, &Claim>,
     known: &mut BTreeMap<ReferenceId, bool>,
-    path: &mut Vec<ReferenceId>,
-) -> bool {
-    if let Some(open) = known.get(&reference) {
-        return *open;
-    }
-    let Some(deleted_at) = deleted.get(&reference) else {
-        known.insert(reference, true);
-        return true;
-    };
-    let named_again = component.get(&reference).is_some_and(|(_, facts)| {
-        facts.openings.iter().any(|(at, by)| {
-            at > deleted_at
-                && until.is_none_or(|until| *at <= until)
-                && by.is_none_or(|uid| !deleted.contains_key(&uid))
+) {
+    let named_again = |reference: ReferenceId, deleted_at: Timestamp| {
+        component.get(&reference).is_some_and(|(_, facts)| {
+            facts.openings.iter().any(|(at, by)| {
+                *at > deleted_at
+                    && until.is_none_or(|until| *at <= until)
+                    && by.is_none_or(|uid| !deleted.contains_key(&uid))
+            })
         })
-    });
-    let open = named_again || {
-        let parent = claims.get(&reference).and_then(|claim| claim.parent);
-        match parent {
-            Some(parent) if parent != reference && !path.contains(&reference) => {
-                path.push(reference);
-                let open = is_open(component, parent, until, deleted, claims, known, path);
-                path.pop();
-                open
-            }
-            _ => false,
-        }
     };
-    // Inside a circle the answer is final only for the reference that the search began with.
-    if path.is_empty() || open {
-        known.insert(reference, open);
+    let mut path = Vec::new();
+    let mut here = Some(reference);
+    let mut open = false;
+    while let Some(reference) = here {
+        if let Some(answer) = known.get(&reference) {
+            open = *answer;
+            break;
+        }
+        // Until the answer is found; a circle that comes back here has none, and stays closed.
+        known.insert(reference, false);
+        path.push(reference);
+        let Some(deleted_at) = deleted.get(&reference) else {
+            open = true;
+            break;
+        };
+        if named_again(reference, *deleted_at) {
+            open = true;
+            break;
+        }
+        here = claims.get(&reference).and_then(|claim| claim.parent);
     }
-    open
+    known.extend(path.into_iter().map(|reference| (reference, open)));
 }
 
 /// Cuts every circle at its lowest claim; of equal ones, at the lowest reference.
@@ -231,9 +225,10 @@ fn cut_circles(
     let starts: Vec<ReferenceId> = parents.keys().copied().collect();
     for start in starts {
         let mut path = Vec::new();
+        let mut places = BTreeMap::new();
         let mut here = Some(start);
         while let Some(reference) = here.filter(|reference| !done.contains(reference)) {
-            if let Some(begin) = path.iter().position(|seen| *seen == reference) {
+            if let Some(begin) = places.insert(reference, path.len()) {
                 let height = |id: &ReferenceId| -> Option<(Authority, &Stamp)> {
                     claims.get(id).map(|claim| (claim.authority, &claim.stamp))
                 };
@@ -248,6 +243,25 @@ fn cut_circles(
         }
         done.extend(path);
     }
+}
+
+/// The root of every reference that hangs under another one. There is no circle any more.
+fn roots(parents: &BTreeMap<ReferenceId, ReferenceId>) -> BTreeMap<ReferenceId, ReferenceId> {
+    let mut roots: BTreeMap<ReferenceId, ReferenceId> = BTreeMap::new();
+    for start in parents.keys() {
+        let mut path = Vec::new();
+        let mut here = *start;
+        let root = loop {
+            if let Some(root) = roots.get(&here) {
+                break *root;
+            }
+            let Some(parent) = parents.get(&here) else { break here };
+            path.push(here);
+            here = *parent;
+        };
+        roots.extend(path.into_iter().map(|reference| (reference, root)));
+    }
+    roots
 }
 
 /// Whether a payment or subscription lost its customer for good to a deletion, and whether it is erased.
@@ -393,6 +407,16 @@ mod tests {
             .claim(OTHER_UID, X, Authority::AUTH, 1)
             .delete(UID, Scope::Auto, 5)
             .check(&[(X, "1"), (UID, "closed"), (OTHER_UID, "1")]);
+    }
+
+    #[test]
+    fn a_chain_of_any_length_is_followed_to_its_end() {
+        let mut world = World::default();
+        for n in 1_000..21_000 {
+            world = world.claim(n, n + 1, Authority::APP, 9);
+        }
+        let shown = world.delete(1_000, Scope::Customer, 20).shown();
+        assert!(shown.iter().all(|(_, standing)| standing == "closed"), "all hung there");
     }
 
     #[test]

@@ -6,10 +6,13 @@ use crate::{
         claims,
         decide::{Context, Touched},
         facts::{self, Member},
-        world::{CustomerNode, World},
+        matching,
+        world::{CustomerNode, Erased, Held, World},
     },
+    keyring::Keyring,
     model::{
         authority::Authority,
+        contact::AddressId,
         customer::{Customer, CustomerRow, Spend},
         id::{CustomerId, PaymentId},
         reference::{Kind, ReferenceFacts, ReferenceId},
@@ -27,10 +30,30 @@ pub(super) struct Settled {
     pub(super) roots: BTreeMap<ReferenceId, ReferenceId>,
     /// Customers that went into another one, with that one.
     pub(super) absorbed: Vec<(CustomerId, CustomerId)>,
+    /// The addresses that other customers hold now, each with the one at whom payments were counted before.
+    pub(super) disturbed: BTreeMap<AddressId, Option<ReferenceId>>,
+}
+
+impl Settled {
+    fn hold(&mut self, world: &mut World, id: CustomerId, held: Option<Held>) {
+        let disturbed = world.hold(id, held);
+        if let Some(node) = world.customers.get_mut(&id).filter(|_| !disturbed.is_empty()) {
+            // Who vouches may change while nothing is shown otherwise.
+            node.changed = true;
+            node.profile_changed = true;
+        }
+        for (address, before) in disturbed {
+            self.disturbed.entry(address).or_insert(before);
+        }
+    }
 }
 
 /// Works out everything that follows for the components that an event touched.
-pub(super) fn settle(world: &mut World, touched: &Touched, context: &mut Context<'_>) -> Settled {
+pub(super) fn settle(
+    world: &mut World,
+    touched: &mut Touched,
+    context: &mut Context<'_>,
+) -> Settled {
     let mut components: BTreeSet<Uuid> =
         touched.references.iter().filter_map(|id| world.component_of(*id)).collect();
     components.extend(beyond(world, &components));
@@ -44,6 +67,9 @@ pub(super) fn settle(world: &mut World, touched: &Touched, context: &mut Context
     for component in &components {
         assign_rows(world, *component, &mut settled, context);
         show(world, *component, &mut settled, context);
+    }
+    for component in matching::match_payments(world, &components, touched, &mut settled) {
+        show(world, component, &mut settled, context);
     }
     settled
 }
@@ -73,7 +99,8 @@ fn members(world: &World, component: Uuid) -> Vec<ReferenceId> {
     world.components.get(&component).into_iter().flatten().copied().collect()
 }
 
-fn note_before(world: &World, component: Uuid, settled: &mut Settled) {
+/// Notes how the customers of a component are shown and where its references hang before they change.
+pub(super) fn note_before(world: &World, component: Uuid, settled: &mut Settled) {
     for id in members(world, component) {
         if let Some(node) = world.references.get(&id) {
             settled.roots.insert(id, node.root);
@@ -95,12 +122,13 @@ fn plant(world: &mut World, component: Uuid) {
         .filter_map(|id| world.references.get(id).map(|node| (*id, (node.kind, &node.facts))))
         .collect();
     let forest = claims::forest(&view);
-    let mut lost = BTreeSet::new();
+    let (mut lost, mut former) = (BTreeSet::new(), BTreeSet::new());
     for (id, standing) in forest.standings {
         let Some(node) = world.references.get_mut(&id) else { continue };
         if node.deleted_at != standing.deleted_at {
             world.erased.subjects.insert(id.0);
             lost.insert(node.customer);
+            former.insert(id);
         }
         let known = (node.root, node.closed, node.deleted_at);
         node.changed |= known != (standing.root, standing.closed, standing.deleted_at);
@@ -115,17 +143,51 @@ fn plant(world: &mut World, component: Uuid) {
         }
     }
     if !lost.is_empty() {
-        let known = members(world, component);
-        let known = known.iter().filter_map(|id| world.customers_of.get(id)).flatten();
-        world.erased.conflicts.extend(known);
-        for customer in lost.into_iter().flatten() {
-            let told = world.with_absorbed(customer);
-            world.erased.lessened.extend(told);
-        }
+        note_told(world, component, &lost, &former);
     }
     if !forest.reaches.is_empty() {
         world.reaches.insert(component, forest.reaches);
     }
+}
+
+/// Notes whose messages may repeat what a deletion took: the customers that lose a reference, those under which it was
+/// ever said to hang, and those that it may have been in conflict with.
+fn note_told(
+    world: &mut World,
+    component: Uuid,
+    lost: &BTreeSet<Option<CustomerId>>,
+    former: &BTreeSet<ReferenceId>,
+) {
+    let former = upwards(world, former);
+    let rows = |of: ReferenceId| world.customers_of.get(&of).into_iter().flatten().copied();
+    let owner = |of: &ReferenceId| world.references.get(of).and_then(|node| node.customer);
+    // What was told last of one that lives on says nothing of it any more.
+    let last_told = |id: CustomerId| {
+        let live = world.customers.get(&id).filter(|node| node.is_live());
+        (id, live.map_or(i64::MAX, |node| node.version))
+    };
+    let mut erased = Erased::default();
+    erased.conflicts.extend(members(world, component).into_iter().flat_map(rows).map(last_told));
+    let former = former.iter().flat_map(|of| rows(*of).chain(owner(of)));
+    erased.lessened.extend(former.map(last_told));
+    for customer in lost.iter().flatten() {
+        let told = world.with_absorbed(*customer);
+        erased.lessened.extend(told.into_iter().map(|id| (id, i64::MAX)));
+    }
+    world.erased.extend(&erased);
+}
+
+/// Some references and all under which they, or those above them, were ever said to hang.
+fn upwards(world: &World, from: &BTreeSet<ReferenceId>) -> BTreeSet<ReferenceId> {
+    let mut all = BTreeSet::new();
+    let mut open: Vec<ReferenceId> = from.iter().copied().collect();
+    while let Some(id) = open.pop() {
+        if all.insert(id) {
+            let claims = world.references.get(&id).map(|node| node.facts.claims.iter());
+            open.extend(claims.into_iter().flatten().filter_map(|claim| claim.parent));
+        }
+    }
+    all
 }
 
 /// What was said by then is gone; afterwards only the app's own word counts (semantics 4).
@@ -149,7 +211,7 @@ fn erase(facts: &mut ReferenceFacts, at: crate::model::time::Timestamp) {
 }
 
 /// The payments whose owner may have changed: those touched, and all of a component that knows a deletion.
-fn settle_payments(world: &mut World, components: &BTreeSet<Uuid>, touched: &Touched) {
+fn settle_payments(world: &mut World, components: &BTreeSet<Uuid>, touched: &mut Touched) {
     let mut ids: BTreeSet<PaymentId> = touched.payments.keys().copied().collect();
     for component in components.iter().filter(|component| world.reaches.contains_key(component)) {
         for member in members(world, *component) {
@@ -161,32 +223,23 @@ fn settle_payments(world: &mut World, components: &BTreeSet<Uuid>, touched: &Tou
         let namings = node.facts.references.clone();
         let reaches = world.reaches_of(namings.all());
         let fate = claims::fate(&namings, node.facts.first_at, &reaches);
-        let standing = |reference: ReferenceId| world.references.get(&reference);
+        // Where it names nobody, it stays at whom it was matched with until the holder of the address changes.
+        let matched = node.matched_owner();
         let owner = namings
             .hangs_on()
             .filter(|_| !fate.detached)
-            .filter(|owner| standing(*owner).is_some_and(|node| !node.closed));
-        let personal_gone = namings
-            .all()
-            .any(|reference| standing(reference).is_some_and(|node| node.deleted_at.is_some()));
+            .or(matched)
+            .filter(|_| node.counts())
+            .filter(|owner| world.references.get(owner).is_some_and(|node| !node.closed));
+        let is_touched = touched.payments.contains_key(&id);
+        scrub(world, id, is_touched || fate.detached);
+        if matched.is_some() && owner != matched {
+            touched.payment_shown(world, id);
+        }
         let Some(node) = world.payments.get_mut(&id) else { continue };
-        let owner = if node.counts() { owner } else { None };
         if node.owner != owner {
             node.owner = owner;
             node.changed = true;
-        }
-        if personal_gone {
-            let known = node.facts.clone();
-            node.facts.scrub();
-            if known != node.facts || fate.detached {
-                world.erased.subjects.insert(id.0);
-            }
-            // What is told from now on says nothing of a person.
-            if !node.impersonal {
-                node.impersonal = true;
-                world.erased.payments.insert(id);
-            }
-            node.changed |= known != node.facts;
         }
         if fate.erased || node.erased {
             node.changed |= !node.erased;
@@ -199,6 +252,29 @@ fn settle_payments(world: &mut World, components: &BTreeSet<Uuid>, touched: &Tou
             node.figures = facts::figures(&node.facts);
         }
     }
+}
+
+/// Takes from a payment what says something of a person, where a deletion reached a reference that it names, or the
+/// one that it is matched with since it was first heard of. `always` erases its bodies though nothing else changed.
+pub(super) fn scrub(world: &mut World, id: PaymentId, always: bool) {
+    let Some(node) = world.payments.get(&id) else { return };
+    let was_deleted = |of: ReferenceId| world.references.get(&of)?.deleted_at;
+    let deleted_since = |at| node.facts.first_at <= Some(at);
+    let is_personal = !node.facts.impersonal
+        && node.facts.references.all().all(|of| was_deleted(of).is_none())
+        && !node.matched_owner().and_then(was_deleted).is_some_and(deleted_since);
+    let Some(node) = world.payments.get_mut(&id).filter(|_| !is_personal) else { return };
+    let known = node.facts.clone();
+    node.facts.scrub();
+    if known != node.facts || always {
+        world.erased.subjects.insert(id.0);
+    }
+    // What is told from now on says nothing of a person.
+    if !node.impersonal {
+        node.impersonal = true;
+        world.erased.payments.insert(id);
+    }
+    node.changed |= known != node.facts;
 }
 
 fn settle_subscriptions(world: &mut World, components: &BTreeSet<Uuid>, touched: &Touched) {
@@ -250,30 +326,36 @@ fn assign_rows(
     let standing = |world: &World, id: &ReferenceId| {
         world.references.get(id).map(|node| (node.root, node.closed))
     };
+    // For each open root the row that stands for it: its own comes before any that joined it.
+    let mut candidates: BTreeMap<ReferenceId, (bool, CustomerId)> = BTreeMap::new();
+    for (id, of) in &live {
+        if let Some((root, false)) = standing(world, of) {
+            let candidate = (root != *of, *id);
+            let best = candidates.entry(root).or_insert(candidate);
+            *best = candidate.min(*best);
+        }
+    }
     let mut taken: BTreeMap<ReferenceId, CustomerId> = BTreeMap::new();
     for root in &members {
         if standing(world, root) != Some((*root, false)) {
             continue;
         }
-        let own = live.iter().find(|(_, of)| of == root);
-        let joined = || {
-            let joins = |of: &ReferenceId| standing(world, of) == Some((*root, false));
-            live.iter().filter(|(_, of)| joins(of)).min()
-        };
-        let row = match own.or_else(joined) {
-            Some((id, _)) => *id,
+        let row = match candidates.get(root) {
+            Some((_, id)) => *id,
             None => add_row(world, *root, &rows, context),
         };
         move_root(world, row, *root);
         taken.insert(*root, row);
     }
+    let kept: BTreeSet<CustomerId> = taken.values().copied().collect();
     for (id, root) in live {
-        if taken.values().any(|row| *row == id) {
+        if kept.contains(&id) {
             continue;
         }
         let survivor =
             standing(world, &root).and_then(|(new_root, _)| taken.get(&new_root).copied());
         let gone = world.with_absorbed(id);
+        settled.hold(world, id, None);
         let Some(node) = world.customers.get_mut(&id) else { continue };
         node.changed = true;
         node.shown = None;
@@ -333,6 +415,7 @@ fn add_row(
         shown: None,
         changed: true,
         profile_changed: true,
+        holds: None,
         stored_spend: Spend::new(),
         spend: Spend::new(),
     };
@@ -361,7 +444,12 @@ fn show(world: &mut World, component: Uuid, settled: &mut Settled, context: &Con
         }
     }
     for (id, tree) in trees {
-        let Some((shown, spend)) = shown(world, id, &tree) else { continue };
+        let Some(Shown { customer: shown, spend, holds }) =
+            shown(world, id, &tree, context.keyring)
+        else {
+            continue;
+        };
+        settled.hold(world, id, holds);
         let Some(node) = world.customers.get_mut(&id) else { continue };
         settled.before.entry(id).or_insert(None);
         node.spend = spend;
@@ -379,11 +467,19 @@ fn show(world: &mut World, component: Uuid, settled: &mut Settled, context: &Con
 }
 
 /// A customer as its tree, payments and subscriptions make it.
+pub(super) struct Shown {
+    pub(super) customer: Customer,
+    pub(super) spend: Spend,
+    pub(super) holds: Option<Held>,
+}
+
+/// Works out how a customer is shown.
 pub(super) fn shown(
     world: &World,
     id: CustomerId,
     tree: &[ReferenceId],
-) -> Option<(Customer, Spend)> {
+    keyring: &Keyring,
+) -> Option<Shown> {
     let node = world.customers.get(&id)?;
     let mut ordered: Vec<Member<'_>> = tree
         .iter()
@@ -417,7 +513,11 @@ pub(super) fn shown(
     };
     let customer =
         Customer::assemble(row, facts::person(&ordered), &spend, facts::best(subscriptions));
-    Some((customer, spend))
+    let holds = facts::verified_address(&ordered).map(|(at, email)| Held {
+        address: keyring.address_id(&node.environment, &email.key()),
+        at,
+    });
+    Some(Shown { customer, spend, holds })
 }
 
 /// Whether a reference is an external_id.

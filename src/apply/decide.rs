@@ -10,7 +10,9 @@ use crate::{
     },
     keyring::Keyring,
     model::{
-        event::{Assertions, PaymentAssertion, ReferenceAssertion, SubscriptionAssertion},
+        event::{
+            Assertions, PaymentAssertion, PaymentLink, ReferenceAssertion, SubscriptionAssertion,
+        },
         id::{PaymentId, SubscriptionId},
         payment::{Namings, Payment, PaymentFacts, PaymentKey},
         reference::{Claim, Reference, ReferenceFacts, ReferenceId},
@@ -53,6 +55,8 @@ pub struct Decision {
     pub subjects: BTreeSet<Uuid>,
     /// Whether all it speaks of is closed by a deletion: nothing of it may be kept.
     pub closed: bool,
+    /// Whether it is about deleted people alone, and so of no effect.
+    pub unheard: bool,
     /// Whether some of it is closed, or said before a deletion: its body may not be kept either.
     pub late: bool,
     /// What deletions took by this event.
@@ -73,7 +77,13 @@ impl Touched {
     /// old customer loses what its new one gains.
     fn payment(&mut self, world: &World, id: PaymentId) {
         let Some(node) = world.payments.get(&id) else { return };
-        self.references.extend(node.facts.references.all());
+        self.references.extend(node.facts.references.all().chain(node.owner));
+        self.payment_shown(world, id);
+    }
+
+    /// Notes a payment as it is shown before it is counted elsewhere.
+    pub(super) fn payment_shown(&mut self, world: &World, id: PaymentId) {
+        let Some(node) = world.payments.get(&id) else { return };
         self.payments.entry(id).or_insert_with(|| {
             (!node.is_new).then(|| node.shown(id, world.customer_of(node.owner)))
         });
@@ -100,8 +110,12 @@ pub fn decide(world: &mut World, assertions: &Assertions, context: &mut Context<
     for assertion in &assertions.subscriptions {
         join_subscription(world, assertion, context, &mut touched);
     }
-    let mut decision = conclude(world, &touched, context);
+    for link in &assertions.links {
+        join_link(world, link, context, &mut touched);
+    }
+    let mut decision = conclude(world, touched, context);
     decision.late = is_late(world, assertions, context);
+    decision.unheard = decision.changes.is_empty() && is_unheard(world, assertions, context);
     decision
 }
 
@@ -126,6 +140,22 @@ fn is_late(world: &World, assertions: &Assertions, context: &Context<'_>) -> boo
     of_references || of_payments
 }
 
+/// Whether an event says something of people alone, and each of them is closed. An external_id that a user event
+/// names is not whom it is about.
+fn is_unheard(world: &World, assertions: &Assertions, context: &Context<'_>) -> bool {
+    let named_by_uid =
+        |said: &&ReferenceAssertion| said.opening.as_ref().is_some_and(|o| o.by.is_some());
+    let mut about = assertions.references.iter().filter(|said| !named_by_uid(said)).peekable();
+    let speaks_of_people = assertions.payments.is_empty()
+        && assertions.subscriptions.is_empty()
+        && about.peek().is_some();
+    speaks_of_people
+        && about.all(|said| {
+            let node = world.references.get(&context.id(&said.reference));
+            node.is_some_and(|node| node.closed) && said.facts.deletions.is_empty()
+        })
+}
+
 /// Looks at subscriptions again whose end has come: the time alone changed them.
 pub fn end(
     world: &mut World,
@@ -140,12 +170,11 @@ pub fn end(
             node.changed = true;
         }
     }
-    conclude(world, &touched, context)
+    conclude(world, touched, context)
 }
 
-fn conclude(world: &mut World, touched: &Touched, context: &mut Context<'_>) -> Decision {
+fn conclude(world: &mut World, mut touched: Touched, context: &mut Context<'_>) -> Decision {
     let earlier = std::mem::take(&mut world.erased);
-    let settled = customers::settle(world, touched, context);
     let subjects = touched
         .references
         .iter()
@@ -153,15 +182,16 @@ fn conclude(world: &mut World, touched: &Touched, context: &mut Context<'_>) -> 
         .chain(touched.payments.keys().map(|payment| payment.0))
         .chain(touched.subscriptions.keys().map(|subscription| subscription.0))
         .collect();
+    let settled = customers::settle(world, &mut touched, context);
     let closed = !touched.references.is_empty()
         && touched
             .references
             .iter()
             .all(|id| world.references.get(id).is_some_and(|node| node.closed));
-    let changes = changes(world, touched, &settled, context);
+    let changes = changes(world, &touched, &settled, context);
     let erased = std::mem::replace(&mut world.erased, earlier);
     world.erased.extend(&erased);
-    Decision { changes, subjects, closed, late: false, erased }
+    Decision { changes, subjects, closed, unheard: false, late: false, erased }
 }
 
 /// Makes sure that a reference is there, and that its name is known if it is anybody's.
@@ -195,6 +225,7 @@ fn named(
                 deleted_at: None,
                 customer: None,
                 rest: BTreeMap::new(),
+                stored_customer: None,
                 stored_spend: BTreeMap::new(),
                 is_new: true,
                 changed: true,
@@ -272,6 +303,8 @@ fn join_payment(
     let known = node.facts.clone();
     node.facts.join(&assertion.facts);
     node.facts.references.join(&namings);
+    let address = |address: &String| context.keyring.address_id(context.environment, address);
+    node.facts.payer.join(&assertion.match_email.map(address));
     for (key, place) in assertion.keys.iter().zip(0_u8..) {
         node.facts.name(&key.id, place);
     }
@@ -282,9 +315,23 @@ fn join_payment(
         node.figures = facts::figures(&node.facts);
         node.changed = true;
     }
+    if let Some(address) = node.facts.matched_by() {
+        world.payments_at.entry(address).or_default().insert(id);
+    }
     for reference in namings.all() {
         world.payments_of.entry(reference).or_default().insert(id);
     }
+}
+
+fn join_link(world: &mut World, link: &PaymentLink, context: &Context<'_>, touched: &mut Touched) {
+    let name = (context.environment.clone(), link.key.clone());
+    let Some(id) = world.payment_keys.get(&name).copied() else { return };
+    touched.payment(world, id);
+    let under = named(world, &link.under, context, touched);
+    let Some(node) = world.payments.get_mut(&id).filter(|node| !node.erased) else { return };
+    node.facts.references.link(under, &link.stamp);
+    node.changed = true;
+    world.payments_of.entry(under).or_default().insert(id);
 }
 
 /// The payment that an assertion's names stand for. Several known ones turn out to be one: the oldest stays.
@@ -337,6 +384,7 @@ fn add_payment(world: &mut World, key: PaymentKey, context: &mut Context<'_>) ->
             is_new: true,
             conflict_told: false,
             listed: BTreeSet::new(),
+            stored_share: None,
             changed: true,
         },
     );
@@ -363,6 +411,9 @@ fn absorb_payment(world: &mut World, from: PaymentId, into: PaymentId, touched: 
         kept.conflict_told |= conflict_told;
         kept.figures = facts::figures(&kept.facts);
         kept.changed = true;
+        if let Some(address) = kept.facts.matched_by() {
+            world.payments_at.entry(address).or_default().insert(into);
+        }
     }
     for reference in references {
         world.payments_of.entry(reference).or_default().insert(into);

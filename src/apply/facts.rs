@@ -2,6 +2,7 @@
 
 use crate::model::{
     authority::Authority,
+    contact::Email,
     customer::{BestSubscription, Identity, Person, Totals},
     metadata::{KEYS_SHOWN, Scalar},
     money::{Currency, Money},
@@ -69,7 +70,7 @@ pub fn figures(facts: &PaymentFacts) -> Figures {
         currency,
         refunded,
         disputed_lost,
-        paid_at: facts.paid_at.or(facts.first_at).filter(|_| succeeded),
+        paid_at: facts.paid_at.or(facts.paid_not_before).or(facts.first_at).filter(|_| succeeded),
         conflicting: currencies(facts).into_iter().filter(|c| Some(*c) != currency).collect(),
     }
 }
@@ -78,7 +79,7 @@ pub fn figures(facts: &PaymentFacts) -> Figures {
 fn captured(facts: &PaymentFacts) -> Option<Money> {
     let (_, currencies) = facts.captured.last_key_value()?;
     let (currency, captured) = currencies.iter().min_by_key(|(_, captured)| &captured.first)?;
-    Some(Money { minor: captured.minor, currency: *currency })
+    Some(Money { minor: captured.sum(), currency: *currency })
 }
 
 /// The currency that the earliest refund or dispute names, for a payment of which nothing else is known.
@@ -109,45 +110,43 @@ fn refunded(facts: &PaymentFacts, currency: Currency) -> i64 {
     let in_currency = |refund: &&Refund| refund.money.currency == currency;
     let counts = |refund: &&Refund| refund.status != RefundStatus::Failed;
     let sum = |refunds: &mut dyn Iterator<Item = i64>| refunds.fold(0_i64, i64::saturating_add);
-    let named: Vec<&Assertion<Refund>> =
-        facts.refunds.values().filter_map(Register::winner).collect();
+    let named: Vec<(&String, Assertion<Refund>)> = facts.named_refunds().collect();
     // One without an id counts until one with an id and that amount arrives.
     let unnamed = facts
         .unnamed_refunds
         .values()
         .filter_map(Register::value)
-        .filter(|unnamed| !named.iter().any(|refund| refund.value.money == unnamed.money));
+        .filter(|unnamed| !named.iter().any(|(_, refund)| refund.value.money == unnamed.money));
     let live = sum(&mut named
         .iter()
-        .map(|refund| &refund.value)
+        .map(|(_, refund)| &refund.value)
         .chain(unnamed)
         .filter(in_currency)
         .filter(counts)
         .map(|refund| refund.money.minor));
     let cumulative = facts.cumulative.filter(|figure| figure.money.currency == currency);
     let Some(figure) = cumulative else { return live };
-    let failed_since = sum(&mut facts
-        .refunds
-        .values()
-        .filter(|refund| failed_since(refund, figure.at))
-        .filter_map(Register::value)
+    let made = |id: &String| facts.refunds.get(id).and_then(made_at);
+    let failed_since = sum(&mut named
+        .iter()
+        .filter(|(id, refund)| failed_since(refund, made(id), figure.at))
+        .map(|(_, refund)| &refund.value)
         .filter(in_currency)
         .map(|refund| refund.money.minor));
     live.max(figure.money.minor.saturating_sub(failed_since))
 }
 
+/// When a refund was made, by all that was said of it.
+fn made_at(refund: &Register<Refund>) -> Option<Timestamp> {
+    let said = refund.assertions().iter();
+    said.map(|assertion| assertion.value.created_at.unwrap_or(assertion.stamp.at)).min()
+}
+
 /// Whether a refund was made at or before a time and failed at or after it.
-fn failed_since(refund: &Register<Refund>, at: Timestamp) -> bool {
-    let made = refund
-        .assertions()
-        .iter()
-        .map(|assertion| assertion.value.created_at.unwrap_or(assertion.stamp.at))
-        .min();
-    refund.winner().is_some_and(|winner| {
-        winner.value.status == RefundStatus::Failed
-            && winner.stamp.at >= at
-            && made.is_some_and(|made| made <= at)
-    })
+fn failed_since(refund: &Assertion<Refund>, made: Option<Timestamp>, at: Timestamp) -> bool {
+    refund.value.status == RefundStatus::Failed
+        && refund.stamp.at >= at
+        && made.is_some_and(|made| made <= at)
 }
 
 fn disputed_lost(facts: &PaymentFacts, currency: Currency) -> i64 {
@@ -241,7 +240,7 @@ pub fn person(tree: &[Member<'_>]) -> Person {
 }
 
 /// Of one field's registers in a tree, the assertion of the highest (authority, stamp).
-fn winner<'a, T: Clone + PartialEq + 'a>(
+pub(super) fn winner<'a, T: Clone + PartialEq + 'a>(
     tree: &[Member<'a>],
     field: impl Fn(&'a Profile) -> Option<&'a Register<T>>,
 ) -> Option<&'a Assertion<T>> {
@@ -255,6 +254,15 @@ fn highest<'a, T: Clone + PartialEq + 'a>(
     field: impl Fn(&'a Profile) -> &'a Register<Option<T>>,
 ) -> Option<T> {
     winner(tree, |profile| Some(field(profile))).and_then(|winner| winner.value.clone())
+}
+
+/// The address that a tree of references shows, where an auth source or the app vouches for it, and the reference
+/// that gives it.
+pub fn verified_address<'a>(tree: &[Member<'a>]) -> Option<(ReferenceId, &'a Email)> {
+    let said = tree.iter().filter_map(|of| Some((of.id, of.facts.profile.email.winner()?)));
+    let (id, winner) = said.max_by_key(|(id, said)| (said.authority, &said.stamp, *id))?;
+    let email = winner.value.as_ref()?;
+    (email.verified && winner.authority.vouches()).then_some((id, email))
 }
 
 fn first_named(tree: &[Member<'_>], kind: Kind) -> Option<Arc<str>> {
@@ -325,7 +333,7 @@ mod tests {
             paid_at: Some(at(10)),
             ..PaymentFacts::default()
         };
-        let figure = Captured { first: stamp(10, 2), minor };
+        let figure = Captured::whole(stamp(10, 2), minor);
         facts.capture(ObjectClass::Intent, usd(0).currency, &figure);
         facts
     }
@@ -361,6 +369,7 @@ mod tests {
         assert_eq!(figures(&facts).refunded, 100);
     }
 
+    /// Pain point 33 (woocommerce#21822): with refunds, what a customer was worth was wrong, or less than nothing.
     #[test]
     fn more_than_was_captured_cannot_go_back() {
         let mut facts = succeeded(1_000);
@@ -383,6 +392,42 @@ mod tests {
     }
 
     #[test]
+    fn a_refund_that_is_said_to_have_failed_without_its_amount_does_not_count() {
+        let alone = |status, second| {
+            Register::of(Authority::PAYMENT, stamp(second, 10 + status as u8), status)
+        };
+        let mut facts = succeeded(1_000);
+        facts.refund_statuses.insert("re".into(), alone(RefundStatus::Failed, 30));
+        assert_eq!(figures(&facts).refunded, 0, "nobody knows yet of how much");
+        facts.refunds.insert("re".into(), refund(300, RefundStatus::Pending, 20, 20));
+        assert_eq!(figures(&facts).refunded, 0);
+        facts.cumulative = Some(Cumulative { at: at(25), rank: 2, money: usd(300) });
+        assert_eq!(figures(&facts).refunded, 0, "the sum is from before the failure");
+        // What is said later, with its amount, counts more.
+        let again = refund(300, RefundStatus::Succeeded, 20, 40);
+        facts.refunds.entry("re".into()).or_default().join(&again);
+        assert_eq!(figures(&facts).refunded, 300);
+    }
+
+    #[test]
+    fn captures_in_parts_add_up_once_each_and_the_own_figure_counts_where_it_is_more() {
+        let mut facts = succeeded(0);
+        let mut part = |id: &str, minor| {
+            let part = Captured::part(stamp(11, 2), id.into(), minor);
+            facts.capture(ObjectClass::Intent, usd(0).currency, &part);
+            figures(&facts).amount
+        };
+        assert_eq!(part("c1", 500), Some(500));
+        assert_eq!(part("c2", 700), Some(1_200));
+        assert_eq!(part("c1", 500), Some(1_200));
+        facts.capture(ObjectClass::Intent, usd(0).currency, &Captured::whole(stamp(12, 2), 1_500));
+        assert_eq!(figures(&facts).amount, Some(1_500));
+        // What was asked for counts for nothing once parts of it are known to be taken.
+        facts.capture(ObjectClass::Charge, usd(0).currency, &Captured::whole(stamp(9, 2), 9_000));
+        assert_eq!(figures(&facts).amount, Some(1_500));
+    }
+
+    #[test]
     fn a_refund_before_its_payment_leaves_the_amount_unknown() {
         let mut facts = PaymentFacts::default();
         facts.refunds.insert("re".into(), refund(100, RefundStatus::Succeeded, 9, 9));
@@ -396,7 +441,7 @@ mod tests {
     fn the_highest_class_counts_and_another_currency_is_a_conflict() {
         let mut facts = succeeded(1_000);
         let eur = "EUR".parse().expect("a code");
-        let early = Captured { first: stamp(1, 1), minor: 9_999 };
+        let early = Captured::whole(stamp(1, 1), 9_999);
         facts.capture(ObjectClass::Invoice, eur, &early);
         let figures = figures(&facts);
         assert_eq!((figures.amount, figures.currency), (Some(1_000), Some(usd(0).currency)));

@@ -166,7 +166,10 @@ fn payment(act: Act, stamp: &Stamp) -> PaymentAssertion {
         8..=10 => {
             facts.status = Some(PaymentStatus::Succeeded);
             facts.paid_at = Some(stamp.at);
-            let figure = Captured { first: stamp.clone(), minor: 1_000 };
+            let figure = match act.b {
+                0..=2 => Captured::whole(stamp.clone(), 1_000),
+                part => Captured::part(stamp.clone(), format!("cpt_{}", part % 2), 700),
+            };
             facts.capture(ObjectClass::Charge, money(0, u8::from(act.b > 0)).currency, &figure);
         }
         11 => {
@@ -180,8 +183,14 @@ fn payment(act: Act, stamp: &Stamp) -> PaymentAssertion {
                 statuses.get(usize::from(act.b % 3)).copied().unwrap_or(RefundStatus::Failed);
             let refund =
                 Refund { money: money(300, 1), status, kind: RefundKind::Refund, created_at: None };
-            let said = Register::of(Authority::PAYMENT, stamp.ranked(status as u8), refund);
-            facts.refunds.insert(format!("re_{}", act.c % 2), said);
+            let (id, stamp) = (format!("re_{}", act.c % 2), stamp.ranked(status as u8));
+            if act.b > 2 {
+                let said = Register::of(Authority::PAYMENT, stamp, status);
+                facts.refund_statuses.insert(id, said);
+            } else {
+                let said = Register::of(Authority::PAYMENT, stamp, refund);
+                facts.refunds.insert(id, said);
+            }
         }
         13 => {
             let money = money(i64::from(act.b) * 100, 1);
@@ -204,7 +213,16 @@ fn payment(act: Act, stamp: &Stamp) -> PaymentAssertion {
         5 => vec![(reference(5), stamp.clone()), (reference(2), stamp.clone())],
         _ => Vec::new(),
     };
-    PaymentAssertion { keys, facts, references }
+    // Who names nobody leaves an address: that of two of the profiles above.
+    let match_email = match act.c {
+        0..=5 => Register::default(),
+        _ => Register::of(
+            Authority::PAYMENT,
+            stamp.clone(),
+            format!("{}@example.org", 4 + act.b % 2),
+        ),
+    };
+    PaymentAssertion { keys, facts, references, match_email }
 }
 
 fn subscription(act: Act, stamp: &Stamp) -> SubscriptionAssertion {
@@ -242,7 +260,8 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let keyring = Keyring::new("laws");
-        Self { world: World::default(), keyring, ids: 0, environment: "live".into() }
+        let world = World { matching: true, ..World::default() };
+        Self { world, keyring, ids: 0, environment: "live".into() }
     }
 
     fn take(&mut self, said: &Assertions) -> Decision {
@@ -334,14 +353,15 @@ impl Run {
 
 /// A history. Where it deletes, a reference's claims name one parent: a claim that is older than a deletion,
 /// says otherwise and arrives after it finds erased what it would have saved (docs/decisions.md). For the same
-/// reason all payments name one reference where a deletion erases payments, and all deletions have one time.
+/// reason all payments name one reference where a deletion erases payments, all deletions have one time, and none
+/// asks whether another UID is there.
 fn history(acts: &[Act]) -> Vec<Assertions> {
     let first = acts.iter().find(|act| act.kind == 6);
     let deletes = first.is_some();
     let erases = acts.iter().any(|act| act.kind == 6 && act.b == 7);
     let settled = |act: &Act| match act.kind {
         3..=5 if deletes => Act { b: act.a % 2, c: 0, ..*act },
-        6 => Act { second: first.map_or(act.second, |first| first.second), ..*act },
+        6 => Act { second: first.map_or(act.second, |first| first.second), c: 2, ..*act },
         8..=14 if erases => Act { c: 0, ..*act },
         _ => *act,
     };

@@ -1,16 +1,19 @@
 //! Reads, under locks, the part of the state that a batch can touch.
 //!
-//! Locks are taken class by class, each in one order, so that no two workers wait for each other: references
-//! by whole components, then payments, subscriptions, customers. What the locked rows name and was not
+//! Locks are taken class by class, each in one order, so that no two workers wait for each other: e-mail
+//! addresses, references by whole components, then payments, subscriptions, customers. What the locked rows name and was not
 //! known before makes the batch begin again with the larger set.
 
 use crate::{
     apply::{
-        claims, facts,
+        claims, customers,
+        days::Share,
+        facts,
         world::{CustomerNode, PaymentNode, ReferenceNode, SubscriptionNode, World},
     },
     keyring::Keyring,
     model::{
+        contact::{AddressId, Email},
         customer::{Spend, Totals},
         event::Assertions,
         id::{CustomerId, PaymentId, SubscriptionId},
@@ -18,13 +21,18 @@ use crate::{
         reference::{Kind, Reference, ReferenceId},
         subscription::{SubscriptionKey, SubscriptionStatus},
     },
-    store::{self, Error, Result, Tx},
+    store::{
+        self, Error, Result, Tx,
+        reach::{Held, Named, Names},
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 use uuid::Uuid;
+
+mod addresses;
 
 /// What a batch names, and what it was found to touch beyond that.
 #[derive(Clone, Debug, Default)]
@@ -35,9 +43,22 @@ pub struct Closure {
     subscription_ids: BTreeSet<Uuid>,
     /// References at which the batch deletes: all of their payments are needed.
     deletes: bool,
+    /// Whether payments are matched by e-mail address.
+    matching: bool,
+    /// Addresses whose holders or payments the batch may change.
+    addresses: BTreeSet<AddressId>,
+    /// Those that its payments leave.
+    payers: BTreeSet<AddressId>,
+    /// Those whose holder changes: all payments that are matched by them are needed.
+    moving: BTreeSet<AddressId>,
 }
 
 impl Closure {
+    /// Nothing yet; whether payments are matched by e-mail address.
+    pub fn new(matching: bool) -> Self {
+        Self { matching, ..Self::default() }
+    }
+
     /// Adds what one event names.
     pub fn add(&mut self, environment: &Arc<str>, assertions: &Assertions, keyring: &Keyring) {
         let mut names: Vec<&Reference> = Vec::new();
@@ -46,11 +67,23 @@ impl Closure {
             names.extend(said.claim.iter().filter_map(|claim| claim.under.as_ref()));
             names.extend(said.opening.iter().filter_map(|opening| opening.by.as_ref()));
             self.deletes |= !said.facts.deletions.is_empty();
+            if self.matching {
+                let emails = said.facts.profile.email.assertions().iter();
+                let emails = emails.filter_map(|email| email.value.as_ref());
+                let emails = emails.filter(|email| email.verified);
+                let address = |email: &Email| keyring.address_id(environment, &email.key());
+                self.addresses.extend(emails.map(address));
+            }
         }
         for payment in &assertions.payments {
             names.extend(payment.references.iter().map(|(reference, _)| reference));
             let keys = payment.keys.iter().cloned();
             self.payments.extend(keys.map(|key| (environment.clone(), key)));
+            if self.matching {
+                let said = payment.match_email.assertions().iter();
+                let address = |address: &String| keyring.address_id(environment, address);
+                self.payers.extend(said.map(|said| address(&said.value)));
+            }
         }
         for subscription in &assertions.subscriptions {
             names.extend(subscription.references.iter().map(|(reference, _)| reference));
@@ -58,6 +91,22 @@ impl Closure {
         }
         let ids = names.into_iter().map(|name| keyring.reference_id(environment, name));
         self.references.extend(ids);
+        self.addresses.extend(&self.payers);
+    }
+
+    /// Adds references of which nothing is said.
+    pub fn mention(&mut self, references: impl IntoIterator<Item = ReferenceId>) {
+        self.references.extend(references);
+    }
+
+    /// Adds a payment by one of its names.
+    pub fn add_payment(&mut self, environment: &Arc<str>, key: PaymentKey) {
+        self.payments.insert((environment.clone(), key));
+    }
+
+    /// Notes that references are deleted: all of their payments are needed.
+    pub fn delete(&mut self) {
+        self.deletes = true;
     }
 
     /// Adds a subscription by its row.
@@ -71,24 +120,30 @@ impl Closure {
 /// # Errors
 /// [`Error::Grew`] when it turned out to touch more: `closure` then holds it, and the batch begins again in
 /// a new transaction. Else when the database fails.
-pub async fn load(tx: &mut Tx, closure: &mut Closure) -> Result<World> {
-    let mut world = World::default();
-    let names = payment_names(closure);
-    let found = store::payments::find(tx, &names).await?;
-    let mut payments: BTreeSet<Uuid> = found.iter().map(|name| name.payment_id).collect();
-    let names = subscription_names(closure);
-    let mut subscriptions: BTreeSet<Uuid> = closure.subscription_ids.clone();
-    subscriptions.extend(store::subscriptions::find(tx, &names).await?.iter().map(|id| id.0));
-    let objects = payments.iter().chain(&subscriptions).copied();
-    let named = store::references::named_by(tx, objects).await?;
-    closure.references.extend(named);
-
-    lock_references(tx, closure, &mut world).await?;
-    let members: Vec<ReferenceId> = world.references.keys().copied().collect();
-    if closure.deletes || world.references.values().any(|node| node.deleted_at.is_some()) {
-        let all = store::references::objects(tx, members.iter().copied(), "payment").await?;
-        payments.extend(all);
+pub async fn load(tx: &mut Tx, closure: &mut Closure, keyring: &Keyring) -> Result<World> {
+    let mut world = World { matching: closure.matching, ..World::default() };
+    if closure.matching {
+        addresses::lock(tx, closure).await?;
     }
+    let Named { payments: found, subscriptions, components } =
+        store::reach::named(tx, &names(closure)).await?;
+    let mut payments: BTreeSet<Uuid> = found.iter().map(|name| name.payment_id).collect();
+    let mut subscriptions: BTreeSet<Uuid> = subscriptions.iter().map(|id| id.0).collect();
+    subscriptions.extend(&closure.subscription_ids);
+
+    lock_references(tx, &components, &mut world).await?;
+    let members: BTreeSet<ReferenceId> = world.references.keys().copied().collect();
+    let held = if members.is_empty() {
+        Held::default()
+    } else {
+        store::reach::held(tx, &components, &members).await?
+    };
+    subscriptions.extend(held.subscriptions);
+    if closure.deletes || world.references.values().any(|node| node.deleted_at.is_some()) {
+        payments.extend(store::references::payments(tx, members.iter().copied()).await?);
+        payments.extend(store::payments::matched_at(tx, members.iter().copied()).await?);
+    }
+    payments.extend(addresses::payments(tx, closure).await?);
     lock_payments(tx, &payments, closure, &mut world).await?;
     for name in found {
         // Another worker joined it into a second payment while its lock was awaited: its names are that one's.
@@ -101,13 +156,36 @@ pub async fn load(tx: &mut Tx, closure: &mut Closure) -> Result<World> {
         let id = PaymentId(name.payment_id);
         world.payment_keys.insert((name.environment.into(), key), id);
     }
-    let all = store::references::objects(tx, members.iter().copied(), "subscription").await?;
-    subscriptions.extend(all);
     lock_subscriptions(tx, &subscriptions, closure, &mut world).await?;
     load_customers(tx, &mut world).await?;
-    load_spend(tx, &mut world).await?;
-    plant(&mut world);
+    load_spend(tx, held.totals, &mut world).await?;
+    plant(&mut world, keyring);
+    if closure.matching {
+        addresses::load(tx, closure, &mut world).await?;
+    }
     Ok(world)
+}
+
+/// Makes sure that everything was loaded, and locked, that the decision turned out to need.
+///
+/// # Errors
+/// [`Error::Grew`] where it was not: `closure` then holds it, and the batch begins again in a new transaction.
+pub fn check(world: &World, closure: &mut Closure) -> Result<()> {
+    if world.unloaded.is_empty() && world.unlocked.is_empty() {
+        return Ok(());
+    }
+    closure.addresses.extend(world.unlocked.union(&world.unloaded));
+    closure.moving.extend(&world.unloaded);
+    Err(Error::Grew)
+}
+
+fn names(closure: &Closure) -> Names {
+    Names {
+        payments: payment_names(closure),
+        subscriptions: subscription_names(closure),
+        subscription_ids: closure.subscription_ids.clone(),
+        references: closure.references.clone(),
+    }
 }
 
 fn payment_names(closure: &Closure) -> Vec<store::payments::Name> {
@@ -135,13 +213,11 @@ fn subscription_names(closure: &Closure) -> Vec<store::subscriptions::Name> {
         .collect()
 }
 
-async fn lock_references(tx: &mut Tx, closure: &Closure, world: &mut World) -> Result<()> {
-    let names = closure.references.iter().copied();
-    let components = store::references::components(tx, names).await?;
+async fn lock_references(tx: &mut Tx, components: &[Uuid], world: &mut World) -> Result<()> {
     if components.is_empty() {
         return Ok(());
     }
-    for row in store::references::lock(tx, &components).await? {
+    for row in store::references::lock(tx, components).await? {
         let kind = kind_from(&row)?;
         world.add_reference(
             ReferenceId(row.id),
@@ -157,6 +233,7 @@ async fn lock_references(tx: &mut Tx, closure: &Closure, world: &mut World) -> R
                 deleted_at: row.deleted_before.then_some(crate::model::time::Timestamp::UNKNOWN),
                 customer: row.customer_id.map(CustomerId),
                 rest: Spend::new(),
+                stored_customer: row.customer_id.map(CustomerId),
                 stored_spend: Spend::new(),
                 is_new: false,
                 changed: false,
@@ -201,33 +278,31 @@ async fn lock_payments(
 ) -> Result<()> {
     let mut grew = false;
     for row in store::payments::lock(tx, ids).await? {
-        grew |= !covers(world, closure, row.facts.references.all());
+        let owner = row.owner_id.map(ReferenceId);
+        grew |= !covers(world, closure, row.facts.references.all().chain(owner));
         let figures = facts::figures(&row.facts);
         let listed: BTreeSet<ReferenceId> = row.facts.references.all().collect();
         let was_deleted = |id| world.references.get(id).is_some_and(|r| r.deleted_at.is_some());
-        let impersonal = listed.iter().any(was_deleted);
-        world.add_payment(
-            PaymentId(row.id),
-            PaymentNode {
-                environment: row.environment.into(),
-                key: PaymentKey {
-                    namespace: row.namespace.into(),
-                    id: row.provider_payment_id.into(),
-                },
-                facts: row.facts,
-                owner: row.owner_id.map(ReferenceId),
-                erased: row.erased,
-                impersonal,
-                absorbed_into: row.absorbed_into.map(PaymentId),
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-                is_new: false,
-                conflict_told: !figures.conflicting.is_empty(),
-                figures,
-                listed,
-                changed: false,
-            },
-        );
+        let impersonal = row.facts.impersonal || listed.iter().any(was_deleted);
+        let mut node = PaymentNode {
+            environment: row.environment.into(),
+            key: PaymentKey { namespace: row.namespace.into(), id: row.provider_payment_id.into() },
+            facts: row.facts,
+            owner,
+            erased: row.erased,
+            impersonal,
+            absorbed_into: row.absorbed_into.map(PaymentId),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            is_new: false,
+            conflict_told: !figures.conflicting.is_empty(),
+            figures,
+            listed,
+            stored_share: None,
+            changed: false,
+        };
+        node.stored_share = Share::of(&node);
+        world.add_payment(PaymentId(row.id), node);
     }
     if grew { Err(Error::Grew) } else { Ok(()) }
 }
@@ -277,6 +352,9 @@ async fn lock_subscriptions(
 
 async fn load_customers(tx: &mut Tx, world: &mut World) -> Result<()> {
     let roots: Vec<ReferenceId> = world.references.keys().copied().collect();
+    if roots.is_empty() {
+        return Ok(());
+    }
     for row in store::customers::lock(tx, roots).await? {
         world.add_customer(
             CustomerId(row.id),
@@ -291,6 +369,7 @@ async fn load_customers(tx: &mut Tx, world: &mut World) -> Result<()> {
                 shown: None,
                 changed: false,
                 profile_changed: false,
+                holds: None,
                 stored_spend: Spend::new(),
                 spend: Spend::new(),
             },
@@ -299,10 +378,12 @@ async fn load_customers(tx: &mut Tx, world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// Loads each reference's totals, and takes the loaded payments out of them: what is left are the others.
-async fn load_spend(tx: &mut Tx, world: &mut World) -> Result<()> {
-    let references: Vec<ReferenceId> = world.references.keys().copied().collect();
-    let stored = store::totals::of_references(tx, references).await?;
+/// Keeps each reference's totals, and takes the loaded payments out of them: what is left are the others.
+async fn load_spend(
+    tx: &mut Tx,
+    stored: BTreeMap<ReferenceId, Spend>,
+    world: &mut World,
+) -> Result<()> {
     let mut loaded: BTreeMap<ReferenceId, Spend> = BTreeMap::new();
     let counted = world.payments.values().filter(|payment| payment.counts());
     for payment in counted {
@@ -314,8 +395,9 @@ async fn load_spend(tx: &mut Tx, world: &mut World) -> Result<()> {
     let spans: Vec<store::totals::Span> = loaded
         .iter()
         .flat_map(|(owner, spend)| spend.keys().map(move |currency| (owner, currency)))
-        .filter_map(|(owner, currency)| {
-            Some(store::totals::Span { owner_id: owner.0, currency: String::from((*currency)?) })
+        .map(|(owner, currency)| store::totals::Span {
+            owner_id: owner.0,
+            currency: currency.map_or_else(String::new, String::from),
         })
         .collect();
     let ids: BTreeSet<Uuid> = world.payments.keys().map(|id| id.0).collect();
@@ -338,7 +420,7 @@ async fn load_spend(tx: &mut Tx, world: &mut World) -> Result<()> {
 
 /// Works out what the stored columns leave out: where each reference hangs, what deletions reached, and how
 /// each customer is shown.
-fn plant(world: &mut World) {
+fn plant(world: &mut World, keyring: &Keyring) {
     let components: Vec<(Uuid, BTreeSet<ReferenceId>)> =
         world.components.iter().map(|(id, members)| (*id, members.clone())).collect();
     for (component, members) in components {
@@ -363,11 +445,12 @@ fn plant(world: &mut World) {
             }
         }
         for (id, tree) in trees {
-            let Some((shown, spend)) = super::customers::shown(world, id, &tree) else { continue };
+            let Some(shown) = customers::shown(world, id, &tree, keyring) else { continue };
+            world.hold(id, shown.holds);
             if let Some(node) = world.customers.get_mut(&id) {
-                node.shown = Some(shown);
-                node.stored_spend = spend.clone();
-                node.spend = spend;
+                node.shown = Some(shown.customer);
+                node.stored_spend = shown.spend.clone();
+                node.spend = shown.spend;
             }
         }
     }

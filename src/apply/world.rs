@@ -1,8 +1,9 @@
 //! What a batch loaded and is changing: the part of the state that its events can touch, in memory.
 
 use crate::{
-    apply::{claims::Reach, facts::Figures},
+    apply::{claims::Reach, days::Share, facts::Figures},
     model::{
+        contact::AddressId,
         customer::{Customer, Spend, Totals},
         id::{CustomerId, PaymentId, SubscriptionId},
         is_live,
@@ -43,6 +44,8 @@ pub struct ReferenceNode {
     pub customer: Option<CustomerId>,
     /// Totals of those of its payments that are not loaded.
     pub rest: Spend,
+    /// Whose it is, as stored.
+    pub stored_customer: Option<CustomerId>,
     /// Its totals as stored.
     pub stored_spend: Spend,
     /// Whether it has no row yet.
@@ -80,6 +83,8 @@ pub struct PaymentNode {
     pub conflict_told: bool,
     /// The references that it is already listed under.
     pub listed: BTreeSet<ReferenceId>,
+    /// What it adds to a day, as stored.
+    pub stored_share: Option<Share>,
     /// Whether its row is to be written.
     pub changed: bool,
 }
@@ -134,10 +139,30 @@ pub struct CustomerNode {
     pub changed: bool,
     /// Whether its profile is to be written.
     pub profile_changed: bool,
+    /// The verified address by which payments are matched with it.
+    pub holds: Option<Held>,
     /// Its totals as stored.
     pub stored_spend: Spend,
     /// Its totals.
     pub spend: Spend,
+}
+
+/// An address that an auth source or the app vouches for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Which.
+    pub address: AddressId,
+    /// The reference that gives it: what is matched by it is counted there.
+    pub at: ReferenceId,
+}
+
+/// What the database holds, beside what is loaded, at an address that the batch may disturb.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressNode {
+    /// Whether several other customers hold it: it is nobody's.
+    pub crowded: bool,
+    /// Whether payments may be matched by it that are not loaded.
+    pub has_more: bool,
 }
 
 impl CustomerNode {
@@ -174,6 +199,18 @@ pub struct World {
     pub customers: BTreeMap<CustomerId, CustomerNode>,
     /// The customers of each root, gone ones too.
     pub customers_of: BTreeMap<ReferenceId, BTreeSet<CustomerId>>,
+    /// Whether payments are matched by address.
+    pub matching: bool,
+    /// What else there is at the addresses that are locked.
+    pub addresses: BTreeMap<AddressId, AddressNode>,
+    /// The loaded customers that hold an address, each with the reference that gives it.
+    pub holders: BTreeMap<AddressId, BTreeMap<CustomerId, ReferenceId>>,
+    /// The loaded payments that are, or once were, matched by an address.
+    pub payments_at: BTreeMap<AddressId, BTreeSet<PaymentId>>,
+    /// Addresses whose holders changed and that are not locked.
+    pub unlocked: BTreeSet<AddressId>,
+    /// Addresses whose holder changed while not all payments that are matched by them are loaded.
+    pub unloaded: BTreeSet<AddressId>,
     /// What deletions took: everything that was kept of these is to be erased.
     pub erased: Erased,
     /// What two sources say and cannot both be true.
@@ -200,16 +237,18 @@ pub struct Conflict {
 }
 
 /// What deletions took.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Erased {
     /// References, payments and subscriptions whose inbound events are to lose their bodies.
     pub subjects: BTreeSet<Uuid>,
     /// Customers that are gone, and those that went into them: their outgoing messages keep the id alone.
     pub customers: BTreeSet<CustomerId>,
-    /// Customers that live on without one of their references: their outgoing messages lose the person.
-    pub lessened: BTreeSet<CustomerId>,
-    /// Customers that a deleted reference may have been in conflict with: their conflicts lose the names.
-    pub conflicts: BTreeSet<CustomerId>,
+    /// Customers that live on, and were told of with a reference that is gone: their outgoing messages lose the
+    /// person, those since this version what they say of before.
+    pub lessened: BTreeMap<CustomerId, i64>,
+    /// Customers that a deleted reference may have been in conflict with: their conflicts lose the names, with the
+    /// person where they are older than this version.
+    pub conflicts: BTreeMap<CustomerId, i64>,
     /// Payments whose outgoing messages are to lose what they say of the person.
     pub payments: BTreeSet<PaymentId>,
 }
@@ -220,8 +259,12 @@ impl Erased {
         let Self { subjects, customers, lessened, conflicts, payments } = other;
         self.subjects.extend(subjects);
         self.customers.extend(customers);
-        self.lessened.extend(lessened);
-        self.conflicts.extend(conflicts);
+        for (all, new) in [(&mut self.lessened, lessened), (&mut self.conflicts, conflicts)] {
+            for (id, since) in new {
+                let known = all.entry(*id).or_insert(*since);
+                *known = (*since).max(*known);
+            }
+        }
         self.payments.extend(payments);
     }
 }
@@ -235,8 +278,11 @@ impl World {
 
     /// Adds a payment and notes where it was named.
     pub fn add_payment(&mut self, id: PaymentId, node: PaymentNode) {
-        for reference in node.facts.references.all() {
+        for reference in node.facts.references.all().chain(node.owner) {
             self.payments_of.entry(reference).or_default().insert(id);
+        }
+        if let Some(address) = node.facts.matched_by() {
+            self.payments_at.entry(address).or_default().insert(id);
         }
         self.payments.insert(id, node);
     }
@@ -253,6 +299,37 @@ impl World {
     pub fn add_customer(&mut self, id: CustomerId, node: CustomerNode) {
         self.customers_of.entry(node.root).or_default().insert(id);
         self.customers.insert(id, node);
+    }
+
+    /// Notes the address that a customer holds from now on. Those that it held and holds, each with the one at whom
+    /// payments were counted before; none where nothing changed.
+    pub fn hold(
+        &mut self,
+        id: CustomerId,
+        held: Option<Held>,
+    ) -> Vec<(AddressId, Option<ReferenceId>)> {
+        let Some(node) = self.customers.get_mut(&id).filter(|node| node.holds != held) else {
+            return Vec::new();
+        };
+        let old = std::mem::replace(&mut node.holds, held);
+        let addresses: BTreeSet<_> = [old, held].into_iter().flatten().map(|h| h.address).collect();
+        let before = addresses.into_iter().map(|a| (a, self.holder_of(a))).collect();
+        if let Some(holders) = old.and_then(|old| self.holders.get_mut(&old.address)) {
+            holders.remove(&id);
+        }
+        if let Some(held) = held {
+            self.holders.entry(held.address).or_default().insert(id, held.at);
+        }
+        before
+    }
+
+    /// The reference of the only customer that holds an address.
+    pub fn holder_of(&self, address: AddressId) -> Option<ReferenceId> {
+        if self.addresses.get(&address).is_some_and(|node| node.crowded) {
+            return None;
+        }
+        let mut holders = self.holders.get(&address)?.values();
+        holders.next().copied().filter(|_| holders.next().is_none())
     }
 
     /// Makes two references' components one.
@@ -323,6 +400,11 @@ impl World {
 }
 
 impl PaymentNode {
+    /// The reference that it is counted at though it names nobody.
+    pub fn matched_owner(&self) -> Option<ReferenceId> {
+        self.owner.filter(|_| self.facts.matched_by().is_some())
+    }
+
     /// Whether it is a payment of its own, and still one.
     pub fn counts(&self) -> bool {
         self.absorbed_into.is_none() && !self.erased

@@ -1,7 +1,10 @@
 //! Writes back what changed: one statement a table, however many events the batch had.
 
 use crate::{
-    apply::world::{CustomerNode, PaymentNode, ReferenceNode, SubscriptionNode, World},
+    apply::{
+        days,
+        world::{CustomerNode, Erased, Held, PaymentNode, ReferenceNode, SubscriptionNode, World},
+    },
     model::{
         contact::Email,
         customer::{BestSubscription, Customer},
@@ -10,49 +13,82 @@ use crate::{
         subscription::SubscriptionStatus,
         time::Timestamp,
     },
-    store::{self, Result, Tx},
+    store::{self, Result, Tx, Writes, customers::Retold, inbox::Subject},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// Writes a batch's changes.
-///
-/// # Errors
-/// [`store::Error::Grew`] when another transaction was faster with a new row; else when the database fails.
-pub async fn write(tx: &mut Tx, world: &World, now: Timestamp) -> Result<()> {
-    write_references(tx, world).await?;
-    write_payments(tx, world).await?;
-    write_subscriptions(tx, world, now).await?;
-    write_namings(tx, world).await?;
-    write_customers(tx, world).await?;
-    write_totals(tx, world).await
-}
-
-/// Erases what deletions took: from inbound events, from what was told, from conflicts.
+/// Writes a batch's changes, and what its events speak of. That another transaction was faster with a new row is
+/// found when they are run.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn erase(tx: &mut Tx, world: &World) -> Result<()> {
+pub async fn write(
+    tx: &mut Tx,
+    writes: &mut Writes,
+    world: &World,
+    subjects: &BTreeSet<Subject>,
+    now: Timestamp,
+) -> Result<()> {
+    // Comes before what adds to the same days.
+    store::days::move_to(tx, &days::moved(world)).await?;
+    write_references(writes, world);
+    write_payment_names(writes, world);
+    write_subscriptions(writes, world, now);
+    store::inbox::link(writes, subjects);
+    write_payments(writes, world);
+    write_namings(writes, world);
+    write_customers(writes, world);
+    write_totals(writes, world);
+    store::days::add(writes, &days::added(world));
+    Ok(())
+}
+
+/// Whether [`conclude`] has anything to do: only where customers ended, were in conflict or were deleted.
+pub fn concludes(world: &World) -> bool {
+    let ended = |node: &CustomerNode| node.changed && !node.is_live();
+    !world.conflicts.is_empty()
+        || world.erased != Erased::default()
+        || world.customers.values().any(ended)
+}
+
+/// What looks at the rows that [`write()`] wrote: the fates of customers, and what deletions erase from inbound events,
+/// from what was told and answered, from conflicts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn conclude(tx: &mut Tx, world: &World) -> Result<()> {
+    write_fates(tx, world).await?;
     let erased = &world.erased;
     store::inbox::erase(tx, &erased.subjects).await?;
     let ids = |customers: &BTreeSet<CustomerId>| customers.iter().map(|id| id.0).collect();
+    let retold = |customers: &BTreeMap<CustomerId, i64>| {
+        let retold = |(id, since): (&CustomerId, &i64)| Retold { id: id.0, since: *since };
+        customers.iter().map(retold).collect()
+    };
     let told = store::customers::Told {
         gone: ids(&erased.customers),
-        lessened: ids(&erased.lessened),
-        conflicts: ids(&erased.conflicts),
+        lessened: retold(&erased.lessened),
+        conflicts: retold(&erased.conflicts),
         payments: erased.payments.iter().map(|id| id.0).collect(),
     };
-    store::customers::erase_told(tx, &told).await
+    let answered = &erased.customers;
+    let lessened = erased.lessened.keys().chain(erased.conflicts.keys());
+    let customers = answered.iter().chain(lessened).map(|id| id.0).collect();
+    let payments = erased.payments.iter().map(|id| id.0).collect();
+    // Answers come last: one about a conflict may be kept while we wait for that conflict's row.
+    store::customers::erase_told(tx, &told).await?;
+    store::idempotency::erase(tx, &customers, &payments).await
 }
 
-async fn write_references(tx: &mut Tx, world: &World) -> Result<()> {
+fn write_references(writes: &mut Writes, world: &World) {
     let changed = world.references.iter().filter(|(_, node)| node.changed);
     let (new, known): (Vec<_>, Vec<_>) = changed.partition(|(_, node)| node.is_new);
     let rows = |nodes: Vec<(&ReferenceId, &ReferenceNode)>| -> Vec<store::references::Row> {
         nodes.into_iter().map(|(id, node)| reference_row(*id, node)).collect()
     };
-    store::references::insert(tx, &rows(new)).await?;
-    store::references::update(tx, &rows(known)).await
+    store::references::insert(writes, &rows(new));
+    store::references::update(writes, &rows(known));
 }
 
 fn reference_row(id: ReferenceId, node: &ReferenceNode) -> store::references::Row {
@@ -76,17 +112,20 @@ fn reference_row(id: ReferenceId, node: &ReferenceNode) -> store::references::Ro
     }
 }
 
-async fn write_payments(tx: &mut Tx, world: &World) -> Result<()> {
+fn write_payments(writes: &mut Writes, world: &World) {
     let changed = world.payments.iter().filter(|(_, node)| node.changed);
     let rows: Vec<_> = changed.map(|(id, node)| payment_row(*id, node)).collect();
-    store::payments::write(tx, &rows).await?;
+    store::payments::write(writes, &rows);
+}
+
+fn write_payment_names(writes: &mut Writes, world: &World) {
     let moves: Vec<(Uuid, Uuid)> = world
         .payments
         .iter()
         .filter(|(_, node)| node.changed)
         .filter_map(|(id, node)| Some((id.0, node.absorbed_into?.0)))
         .collect();
-    store::payments::move_names(tx, &moves).await?;
+    store::payments::move_names(writes, &moves);
     let names: Vec<store::payments::Name> = world
         .new_payment_keys
         .iter()
@@ -101,7 +140,7 @@ async fn write_payments(tx: &mut Tx, world: &World) -> Result<()> {
             })
         })
         .collect();
-    store::payments::insert_names(tx, &names).await
+    store::payments::insert_names(writes, &names);
 }
 
 fn payment_row(id: PaymentId, node: &PaymentNode) -> store::payments::Row {
@@ -120,22 +159,22 @@ fn payment_row(id: PaymentId, node: &PaymentNode) -> store::payments::Row {
         amount_refunded: figures.refunded,
         disputed_lost: figures.disputed_lost,
         paid_at: figures.paid_at,
-        match_email: node.facts.match_email.value().cloned().flatten(),
+        payer_address: node.facts.matched_by().filter(|_| node.counts()).map(|address| address.0),
         facts: node.facts.clone(),
         created_at: node.created_at,
         updated_at: node.updated_at,
     }
 }
 
-async fn write_subscriptions(tx: &mut Tx, world: &World, now: Timestamp) -> Result<()> {
+fn write_subscriptions(writes: &mut Writes, world: &World, now: Timestamp) {
     let changed = world.subscriptions.iter().filter(|(_, node)| node.changed);
     let (new, known): (Vec<_>, Vec<_>) = changed.partition(|(_, node)| !node.stored);
     let rows =
         |nodes: Vec<(&SubscriptionId, &SubscriptionNode)>| -> Vec<store::subscriptions::Row> {
             nodes.into_iter().map(|(id, node)| subscription_row(*id, node, now)).collect()
         };
-    store::subscriptions::insert(tx, &rows(new)).await?;
-    store::subscriptions::update(tx, &rows(known)).await
+    store::subscriptions::insert(writes, &rows(new));
+    store::subscriptions::update(writes, &rows(known));
 }
 
 fn subscription_row(
@@ -161,7 +200,7 @@ fn subscription_row(
     }
 }
 
-async fn write_namings(tx: &mut Tx, world: &World) -> Result<()> {
+fn write_namings(writes: &mut Writes, world: &World) {
     let naming = |object: Uuid, kind| {
         move |reference: ReferenceId| store::references::Naming {
             reference_id: reference.0,
@@ -178,10 +217,10 @@ async fn write_namings(tx: &mut Tx, world: &World) -> Result<()> {
         let new = node.facts.references.all().filter(|name| !node.listed.contains(name));
         namings.extend(new.map(naming(id.0, "subscription")));
     }
-    store::references::list_objects(tx, &namings).await
+    store::references::list_objects(writes, &namings);
 }
 
-async fn write_customers(tx: &mut Tx, world: &World) -> Result<()> {
+fn write_customers(writes: &mut Writes, world: &World) {
     let changed: Vec<(&CustomerId, &CustomerNode)> =
         world.customers.iter().filter(|(_, node)| node.changed).collect();
     let rows: Vec<store::customers::Row> = changed
@@ -197,18 +236,23 @@ async fn write_customers(tx: &mut Tx, world: &World) -> Result<()> {
             updated_at: node.updated_at,
         })
         .collect();
-    store::customers::write(tx, &rows).await?;
-    let absorbed: Vec<(CustomerId, CustomerId)> =
-        changed.iter().filter_map(|(id, node)| Some((**id, node.absorbed_into?))).collect();
-    store::customers::follow(tx, &absorbed).await?;
+    store::customers::write(writes, &rows);
     let profiles: Vec<store::customers::Profile> = changed
         .iter()
         .filter(|(_, node)| node.profile_changed && node.is_live())
-        .filter_map(|(_, node)| node.shown.as_ref().map(profile))
+        .filter_map(|(_, node)| Some(profile(node.shown.as_ref()?, node.holds)))
         .collect();
-    store::customers::write_profiles(tx, &profiles).await?;
+    store::customers::write_profiles(writes, &profiles);
+}
+
+/// What became of customers that are no more, and what two sources say of any.
+async fn write_fates(tx: &mut Tx, world: &World) -> Result<()> {
+    let changed = || world.customers.iter().filter(|(_, node)| node.changed);
+    let absorbed: Vec<(CustomerId, CustomerId)> =
+        changed().filter_map(|(id, node)| Some((*id, node.absorbed_into?))).collect();
+    store::customers::follow(tx, &absorbed).await?;
     let gone: Vec<Uuid> =
-        changed.iter().filter(|(_, node)| !node.is_live()).map(|(id, _)| id.0).collect();
+        changed().filter(|(_, node)| !node.is_live()).map(|(id, _)| id.0).collect();
     store::customers::remove_shown(tx, &gone).await?;
     let conflicts: Vec<store::customers::Conflict> = world
         .conflicts
@@ -226,7 +270,7 @@ async fn write_customers(tx: &mut Tx, world: &World) -> Result<()> {
     store::customers::record_conflicts(tx, &conflicts).await
 }
 
-fn profile(customer: &Customer) -> store::customers::Profile {
+fn profile(customer: &Customer, holds: Option<Held>) -> store::customers::Profile {
     let person = &customer.person;
     let key = person
         .email
@@ -238,7 +282,7 @@ fn profile(customer: &Customer) -> store::customers::Profile {
         external_id: person.external_id.as_ref().map(ToString::to_string),
         name: person.name.clone(),
         email: person.email.clone(),
-        verified_email_key: key.clone().filter(|_| person.email_verified),
+        verified_address: holds.map(|held| held.address.0),
         email_key: key,
         phone: person.phone.clone(),
         is_anonymous: person.is_anonymous,
@@ -250,7 +294,7 @@ fn profile(customer: &Customer) -> store::customers::Profile {
     }
 }
 
-async fn write_totals(tx: &mut Tx, world: &World) -> Result<()> {
+fn write_totals(writes: &mut Writes, world: &World) {
     let spends: Vec<_> = world
         .references
         .iter()
@@ -266,7 +310,7 @@ async fn write_totals(tx: &mut Tx, world: &World) -> Result<()> {
             new,
         })
         .collect();
-    store::totals::write_references(tx, &moves).await?;
+    store::totals::write_references(writes, &moves);
     let live = world.customers.iter().filter(|(_, node)| node.is_live());
     let moves: Vec<store::totals::Move<'_>> = live
         .filter(|(_, node)| node.stored_spend != node.spend)
@@ -277,5 +321,5 @@ async fn write_totals(tx: &mut Tx, world: &World) -> Result<()> {
             new: &node.spend,
         })
         .collect();
-    store::totals::write_customers(tx, &moves).await
+    store::totals::write_customers(writes, &moves);
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     daemon,
     intake::topology,
-    store::{self, Db, settings, totals},
+    store::{self, Db, days, migrations, settings, totals},
 };
 use clap::Args;
 use serde::Serialize;
@@ -116,11 +116,11 @@ impl Examination {
 
     async fn look_into_database(&mut self, context: &Context, repair: bool) -> anyhow::Result<()> {
         let config = &context.config;
-        let db = Db::open(&config.database_url(), config.database.connections).await?;
+        let db = Db::open_within(&config.database_url(), daemon::database_limits(config)).await?;
         let mut tx = db.snapshot().await.map_err(store::Error::from)?;
-        if !settings::has_schema(&mut tx).await? {
-            let cure = "run `customer-sync migrate`";
-            self.findings.push(Finding::new("database", "it has no schema", cure));
+        let schema = migrations::schema(&mut tx).await?;
+        if let Some((problem, cure)) = schema.fault() {
+            self.findings.push(Finding::new("database", problem, cure));
             return Ok(());
         }
         let known = settings::get(&mut tx, settings::KEY_FINGERPRINT).await?;
@@ -165,10 +165,15 @@ impl Examination {
                 tx.commit().await.map_err(store::Error::from)?;
                 self.repaired += drift.len();
             }
+            let mut tx = db.begin().await.map_err(store::Error::from)?;
+            self.repaired += days::repair(&mut tx).await?;
+            tx.commit().await.map_err(store::Error::from)?;
         }
         let mut tx = db.snapshot().await.map_err(store::Error::from)?;
         for drift in totals::recount(&mut tx).await? {
-            let subject = format!("totals of {} {} {}", drift.holder, drift.id, drift.currency);
+            let totals::Drift { holder, id, currency, day, .. } = &drift;
+            let day = day.as_deref().unwrap_or_default();
+            let subject = format!("totals of {holder} {id} {currency} {day}");
             let problem = format!("stored {:?}, counted {:?}", drift.stored, drift.counted);
             self.findings.push(Finding::new(
                 &subject,

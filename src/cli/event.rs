@@ -13,8 +13,9 @@ use crate::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EventCommand {
@@ -51,13 +52,39 @@ pub(super) enum EventCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Take an inbound event through verification, reading and applying again
-    Replay {
-        /// Its id, inb_…
-        id: InboundId,
-        #[command(flatten)]
-        output: Output,
-    },
+    /// Take an inbound event, or all that a filter names, through verification, reading and applying again
+    Replay(Replay),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// Its id, inb_…
+    #[arg(required_unless_present = "verdict",
+        conflicts_with_all = ["verdict", "environment", "source", "since", "until"])]
+    id: Option<InboundId>,
+    /// All of this verdict: rejected, ignored or dead
+    #[arg(long, value_parser = replayable)]
+    verdict: Option<Verdict>,
+    /// Of one environment only
+    #[arg(long, value_name = "NAME", requires = "verdict")]
+    environment: Option<String>,
+    /// Of one source only
+    #[arg(long, value_name = "NAME", requires = "verdict")]
+    source: Option<String>,
+    /// Received at this time (RFC 3339) or later
+    #[arg(long, value_name = "TIME", value_parser = super::time, requires = "verdict")]
+    since: Option<Timestamp>,
+    /// Received before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = super::time, requires = "verdict")]
+    until: Option<Timestamp>,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn replayable(text: &str) -> Result<Verdict, &'static str> {
+    Verdict::from_name(text)
+        .filter(|verdict| !matches!(verdict, Verdict::Applied | Verdict::Duplicate))
+        .ok_or("expected rejected, ignored or dead")
 }
 
 fn verdict(text: &str) -> Result<Verdict, &'static str> {
@@ -82,7 +109,8 @@ impl EventCommand {
                 list(context, &filter, Page { position, limit }, output).await
             }
             Self::Show { id, output } => show(context, id, output).await,
-            Self::Replay { id, output } => replay(context, id, output).await,
+            Self::Replay(Replay { id: Some(id), output, .. }) => replay(context, id, output).await,
+            Self::Replay(replay) => replay.run(context).await,
         }
     }
 }
@@ -150,6 +178,51 @@ async fn show(context: &Context, id: InboundId, output: Output) -> anyhow::Resul
     Ok(Ending::Clean)
 }
 
+/// How many events are looked up at a time.
+const PAGE: u32 = 500;
+
+impl Replay {
+    /// What the filter names, the newest first. One that is rejected again is not met twice.
+    async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let Self { verdict, environment, source, since, until, output, .. } = self;
+        let filter = InboundFilter { environment, verdict, source, since, until };
+        let db = context.db().await?;
+        let pipeline = context.pipeline(&db).await?;
+        let mut verdicts: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut page = Page::newest(PAGE);
+        loop {
+            let mut tx = db.snapshot().await.map_err(store::Error::from)?;
+            let slice = browse::inbound_events_from(&mut tx, &filter, page).await?;
+            drop(tx);
+            let last = slice.items.last().map(|event| event.id);
+            for event in slice.items {
+                if let Some(disposition) = pipeline.replay(event.id).await? {
+                    *verdicts.entry(told(disposition).0.as_str()).or_default() += 1;
+                }
+            }
+            match last {
+                Some(last) if slice.has_more => page.position = Position::After(last),
+                _ => break,
+            }
+        }
+        let replayed: u64 = verdicts.values().sum();
+        output.thing(&json!({"replayed": replayed, "verdicts": verdicts}), |_| {
+            let counts = verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}"));
+            format!("{replayed} replayed: {}", counts.collect::<Vec<_>>().join(", "))
+        });
+        Ok(Ending::clean_if(!verdicts.contains_key(Verdict::Rejected.as_str())))
+    }
+}
+
+fn told(disposition: Disposition) -> (Verdict, Option<String>) {
+    match disposition {
+        Disposition::Applied => (Verdict::Applied, None),
+        Disposition::Duplicate => (Verdict::Duplicate, None),
+        Disposition::Ignored(why) => (Verdict::Ignored, Some(why)),
+        Disposition::Rejected(why) => (Verdict::Rejected, Some(why)),
+    }
+}
+
 async fn replay(context: &Context, id: InboundId, output: Output) -> anyhow::Result<Ending> {
     let db = context.db().await?;
     let mut tx = db.snapshot().await.map_err(store::Error::from)?;
@@ -159,13 +232,14 @@ async fn replay(context: &Context, id: InboundId, output: Output) -> anyhow::Res
         anyhow::bail!("{id} is a sample of a refused request, cut short: its sender repeats it");
     }
     drop(tx);
-    let (verdict, reason) = match context.pipeline(&db).await?.replay(id).await? {
-        Some(Disposition::Applied) => (Verdict::Applied, None),
-        Some(Disposition::Duplicate) => (Verdict::Duplicate, None),
-        Some(Disposition::Ignored(why)) => (Verdict::Ignored, Some(why)),
-        Some(Disposition::Rejected(why)) => (Verdict::Rejected, Some(why)),
-        None => anyhow::bail!("{id} cannot be replayed: it was applied, or nothing is left of it"),
+    let Some(disposition) = context.pipeline(&db).await?.replay(id).await? else {
+        anyhow::bail!(
+            "{id} cannot be replayed: it was applied, or nothing is left of it, or {} is no configured source (what \
+             was imported comes by importing its file again)",
+            event.source
+        );
     };
+    let (verdict, reason) = told(disposition);
     let shown = json!({"id": id, "verdict": verdict, "reason": reason});
     output.thing(&shown, |_| match &reason {
         Some(reason) => format!("{}: {reason}", verdict.as_str()),

@@ -10,7 +10,7 @@ use crate::{
         reference::{Kind, Scope},
         time::Timestamp,
     },
-    normalize::{describe, describe_rejection, normalize},
+    normalize::{Part, describe, describe_rejection, normalize},
     provider::{self, Source},
     verify::verify,
 };
@@ -99,7 +99,8 @@ fn throwaway(name: &str) -> Option<Source> {
     let provider = provider::find(name)?;
     Some(Source {
         name: name.into(),
-        provider,
+        provider: provider.into(),
+        mapping: None,
         environment: "live".into(),
         test_environment: Some("test".into()),
         namespace: name.into(),
@@ -111,6 +112,7 @@ fn throwaway(name: &str) -> Option<Source> {
         authority: std::collections::BTreeMap::new(),
         on_delete: if provider.kind == Kind::Payment { Scope::Identity } else { Scope::Auto },
         match_email: false,
+        manual_capture: false,
         unsigned: false,
     })
 }
@@ -124,13 +126,12 @@ fn explain(source: &Arc<Source>, raw: &Raw, now: Timestamp) -> Vec<Value> {
             return vec![describe_rejection(source, received_at, false, &rejection.to_string())];
         }
     };
-    match normalize(&verified) {
-        Ok(events) => events.iter().map(|event| describe(event, source.provider.name)).collect(),
-        Err(malformed) => {
-            let checked = verified.verified();
-            vec![describe_rejection(source, received_at, checked, &malformed.to_string())]
-        }
-    }
+    let parts = normalize(&verified).into_iter();
+    let tell = |part: Part| match part.read {
+        Ok(event) => describe(&event, source.provider.name),
+        Err(unread) => describe_rejection(source, received_at, unread.verified, &unread.why),
+    };
+    parts.map(tell).collect()
 }
 
 /// A description for people: what it is, then each fact with its fields.

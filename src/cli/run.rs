@@ -3,7 +3,7 @@
 use super::Ending;
 use crate::{
     config::{Config, LogFormat},
-    daemon::{Daemon, Options, Role},
+    daemon::{self, Daemon, Options, Role},
     telemetry,
 };
 use clap::Args;
@@ -30,9 +30,14 @@ impl Run {
             LogFormat::Json => telemetry::Format::Json,
         };
         telemetry::log(format, &config.log.level)?;
+        if !config.traces.url.is_empty() {
+            telemetry::trace::start(daemon::trace_settings(&config))?;
+        }
         let options =
             Options { roles: self.roles, migrate: !self.no_migrate, ..Options::default() };
         let daemon = Daemon::build(config, options).await?;
-        Ok(Ending::clean_if(daemon.run().await?))
+        let ended = daemon.run().await;
+        telemetry::trace::finish().await;
+        Ok(Ending::clean_if(ended?))
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     deliver::{
         client::{Client, Request},
         guard::Guard,
+        names::Names,
     },
     health::Health,
     intake::publisher::Publisher,
@@ -83,7 +84,7 @@ impl Sender {
     pub(super) fn http(base: Url) -> anyhow::Result<Self> {
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse().ok()).collect();
         let guard = Guard { allow_http: true, allow_networks: everywhere };
-        Ok(Self::Http { client: Client::new(guard, 16 * 1024, 64)?, base })
+        Ok(Self::Http { client: Client::new(guard, Names::default(), 16 * 1024, 64)?, base })
     }
 
     /// Puts one event in; it is kept when this returns.
@@ -97,8 +98,13 @@ impl Sender {
                 let body = std::str::from_utf8(&raw.body).context("the body is no UTF-8")?.into();
                 let headers: Vec<(&str, String)> =
                     raw.headers.iter().map(|(name, value)| (name, value.to_owned())).collect();
-                let request =
-                    Request { url: url.as_str(), headers: Vec::new(), signature: &headers, body };
+                let request = Request {
+                    url: url.as_str(),
+                    headers: Vec::new(),
+                    ours: &headers,
+                    body,
+                    again: false,
+                };
                 let answer = client.post(request, PATIENCE).await?;
                 anyhow::ensure!(
                     answer.status == 202,

@@ -1,7 +1,7 @@
 //! `[[endpoints]]`: webhook endpoints that are kept as declared.
 
 use super::{Config, Error, sources::live, units, validate};
-use crate::model::secret::Secret;
+use crate::model::{endpoint::SignatureStyle, secret::Secret};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +35,19 @@ pub struct Entry {
     /// How long it has to answer.
     #[serde(default, deserialize_with = "units::maybe_duration")]
     pub timeout: Option<Duration>,
+    /// Requests a second, at most.
+    pub rate_limit: Option<u32>,
+    /// Whether each customer's messages keep their order.
+    #[serde(default)]
+    pub ordered: bool,
+    /// How it is signed.
+    #[serde(default)]
+    pub signature_style: SignatureStyle,
+    /// Where, in the styles that have no header of their own.
+    pub signature_header: Option<String>,
+    /// Whether ed25519 signs too.
+    #[serde(default)]
+    pub ed25519: bool,
     /// Whether it is sent anything; left as it stands where nothing is said.
     pub enabled: Option<bool>,
 }

@@ -3,7 +3,7 @@
 use crate::model::secret::Secret;
 use ipnet::IpNet;
 use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `[database]`
 #[derive(Clone, Debug, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Database {
     pub(super) url: String,
     /// To PostgreSQL, at most.
     pub connections: u32,
+    /// Of PostgreSQL.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub statement_timeout: Duration,
 }
 
 /// `[amqp]`
@@ -54,6 +57,10 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Whether /metrics needs no key.
     pub metrics_public: bool,
+    /// Requests a second of each key; 0: any number.
+    pub rate_limit: u32,
+    /// Whose pages may use the API from a browser.
+    pub cors_origins: Vec<String>,
 }
 
 /// `[ingest]`
@@ -86,6 +93,43 @@ pub struct Webhooks {
     pub concurrency_per_endpoint: usize,
     /// In hand at once, in all.
     pub concurrency: usize,
+    /// In the window, before a breaker can open.
+    pub breaker_tries: u32,
+    /// Of a hundred that failed.
+    pub breaker_percent: u32,
+    /// How far back tries count.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub breaker_window: Duration,
+    /// The first time that one opens.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub breaker_pause: Duration,
+    /// However often one opens.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub breaker_longest_pause: Duration,
+    /// The first time that an endpoint has too much.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub slow_pause: Duration,
+    /// However often it has.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub slow_longest_pause: Duration,
+    /// Of failing; nothing: never.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub disable_after: Duration,
+}
+
+/// `[retention]`; nothing: for ever.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Of messages that wait no longer.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub messages: Duration,
+    /// Of tries.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub attempts: Duration,
+    /// Of inbound events.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub inbox: Duration,
 }
 
 /// `[secrets]`
@@ -131,6 +175,18 @@ pub enum LogFormat {
     Text,
     /// Machines.
     Json,
+}
+
+/// `[traces]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// Empty: there are none.
+    pub url: String,
+    /// Sent along.
+    pub headers: BTreeMap<String, Secret>,
+    /// From 0 to 1.
+    pub sample_ratio: f64,
 }
 
 /// `[environments.NAME]`

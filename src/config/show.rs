@@ -48,7 +48,14 @@ fn mask(value: &Value, key: &str, hidden: bool) -> serde_json::Value {
 }
 
 fn is_secret(key: &str) -> bool {
-    matches!(key, "secrets.key" | "sources.secrets" | "endpoints.secret" | "endpoints.headers")
+    matches!(
+        key,
+        "secrets.key"
+            | "sources.secrets"
+            | "endpoints.secret"
+            | "endpoints.headers"
+            | "traces.headers"
+    )
 }
 
 /// The times of a source's secret.
@@ -96,8 +103,8 @@ mod tests {
             [secrets]
             key = "hush4hush4hush4hush4"
             [[sources]]
-            name = "clerk"
-            provider = "clerk"
+            name = "stripe"
+            provider = "stripe"
             unsigned = true
             secrets = ["whsec_hush5", { value = "whsec_hush6", until = 2030-01-01T00:00:00Z }]
             [[endpoints]]
@@ -105,6 +112,8 @@ mod tests {
             url = "https://u:hush7@app.example/hook"
             secret = "whsec_aHVzaDhodXNoOGh1c2g4aHVzaDhodXNoOA=="
             headers = { authorization = "Bearer hush9" }
+            [traces]
+            headers = { x-key = "hush10" }
             "#,
         )
         .expect("good");

@@ -39,18 +39,38 @@ impl Config {
         if !ingest.is_empty() && ingest.parse::<SocketAddr>().is_err() {
             return Err(self.refuse("ingest.listen", "expected ADDRESS:PORT, or nothing"));
         }
+        if self.http.cors_origins.iter().any(|origin| !is_origin(origin)) {
+            let reason = "each is an origin as browsers write it, such as https://admin.example.com: no path, no `*`";
+            return Err(self.refuse("http.cors_origins", reason));
+        }
+        let traces = self.traces.url.as_str();
+        if !traces.is_empty() && !matches!(scheme(traces).as_deref(), Some("http" | "https")) {
+            return Err(self.refuse("traces.url", "expected http://… or https://…, or nothing"));
+        }
         Ok(())
     }
 
     fn check_numbers(&self) -> Result<(), Error> {
-        let at_least_one: [(&str, bool); 6] = [
+        let webhooks = &self.webhooks;
+        if !(1..=100).contains(&webhooks.breaker_percent) {
+            return Err(self.refuse("webhooks.breaker_percent", "expected a number from 1 to 100"));
+        }
+        let at_least_one: [(&str, bool); 11] = [
+            ("webhooks.breaker_tries", webhooks.breaker_tries > 0),
+            ("webhooks.breaker_window", !webhooks.breaker_window.is_zero()),
+            ("webhooks.breaker_pause", !webhooks.breaker_pause.is_zero()),
+            ("webhooks.slow_pause", !webhooks.slow_pause.is_zero()),
             ("database.connections", self.database.connections > 0),
+            ("database.statement_timeout", !self.database.statement_timeout.is_zero()),
             ("amqp.prefetch", self.amqp.prefetch > 0),
             ("intake.batch_events", self.intake.batch_events > 0),
             ("intake.batch_bytes", self.intake.batch_bytes > 0),
-            ("webhooks.concurrency_per_endpoint", self.webhooks.concurrency_per_endpoint > 0),
-            ("webhooks.concurrency", self.webhooks.concurrency > 0),
+            ("webhooks.concurrency_per_endpoint", webhooks.concurrency_per_endpoint > 0),
+            ("webhooks.concurrency", webhooks.concurrency > 0),
         ];
+        if !(0.0..=1.0).contains(&self.traces.sample_ratio) {
+            return Err(self.refuse("traces.sample_ratio", "expected a number from 0 to 1"));
+        }
         match at_least_one.iter().find(|(_, good)| !good) {
             Some((key, _)) => Err(self.refuse(key, "it must be at least 1")),
             None => Ok(()),
@@ -97,6 +117,13 @@ impl Config {
     }
 }
 
+/// Whether a text is an origin as browsers write it: a scheme, a host, and a port that is not the scheme's own.
+fn is_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+    })
+}
+
 /// A schedule neither shrinks nor goes on without end.
 pub(super) fn check_schedule(waits: &[Duration]) -> Result<(), &'static str> {
     if waits.len() > MOST_WAITS {
@@ -129,6 +156,27 @@ pub(super) fn is_name(name: &str, others: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_calls_itself() {
+        for origin in ["https://admin.example.com", "http://localhost:3000", "http://[::1]:8080"] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "admin.example.com",
+            "https://admin.example.com/",
+            "https://a.com/b",
+            "https://a.com:443",
+            "HTTPS://a.com",
+            "https://user@a.com",
+            "file:///a",
+        ] {
+            assert!(!is_origin(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_schedule_that_shrinks_or_never_ends_is_refused() {

@@ -4,14 +4,14 @@ use super::settings::declared_endpoints;
 use crate::{
     clock::Clock,
     config::Config,
-    deliver::{sealed, signature::new_secret},
+    deliver::{manage, sealed, signature::new_secret},
     health::{self, Health},
     keyring::Keyring,
     model::{endpoint::SealedSecret, id::EndpointId, secret::Secret, time::Timestamp},
     pipeline::Pipeline,
     retry::Backoff,
     shutdown::Shutdown,
-    store::{self, Db, endpoints, settings},
+    store::{self, Db, endpoints, migrations, settings},
 };
 use std::{
     path::{Path, PathBuf},
@@ -72,6 +72,8 @@ pub(super) struct Preparation<'a> {
     pub(super) config: &'a Config,
     pub(super) pipeline: &'a Pipeline,
     pub(super) migrate: bool,
+    /// Whether events are taken in, and so when the last one was is of interest.
+    pub(super) intake: bool,
     pub(super) key_made: Option<&'a Path>,
 }
 
@@ -84,10 +86,10 @@ impl Preparation<'_> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         loop {
             match self.once().await {
-                Ok(true) => return Ok(true),
-                Ok(false) => {
-                    health
-                        .down(super::SCHEMA, "the schema is missing: run `customer-sync migrate`");
+                Ok(None) => return Ok(true),
+                Ok(Some((problem, cure))) => {
+                    health.up(health::DATABASE);
+                    health.down(health::SCHEMA, format!("{problem}: {cure}"));
                 }
                 Err(error) if is_transient(&error) => {
                     health.down(health::DATABASE, format!("{error:#}"));
@@ -100,20 +102,24 @@ impl Preparation<'_> {
         }
     }
 
-    /// False while there is no schema and it is not ours to make.
-    async fn once(&self) -> anyhow::Result<bool> {
+    /// What is wrong with the schema, and what to do about it, where that is not ours to do.
+    async fn once(&self) -> anyhow::Result<Option<(String, &'static str)>> {
         let Pipeline { db, keyring, clock, .. } = self.pipeline;
         if self.migrate {
             db.migrate().await?;
         } else {
             let mut tx = db.snapshot().await.map_err(store::Error::from)?;
-            if !settings::has_schema(&mut tx).await? {
-                return Ok(false);
+            let schema = migrations::schema(&mut tx).await?;
+            if let Some(fault) = schema.fault() {
+                return Ok(Some(fault));
             }
         }
         check_fingerprint(self.config, db, keyring, self.key_made).await?;
         declare_endpoints(self.config, db, keyring, clock).await?;
-        Ok(true)
+        if self.intake {
+            self.pipeline.recall_last_events().await?;
+        }
+        Ok(None)
     }
 }
 
@@ -128,17 +134,16 @@ async fn declare_endpoints(
     keyring: &Keyring,
     clock: &Clock,
 ) -> anyhow::Result<()> {
-    let declared = declared_endpoints(config)?;
-    if declared.is_empty() {
-        return Ok(());
-    }
-    let mut tx = db.begin().await.map_err(store::Error::from)?;
-    for endpoint in declared {
+    for endpoint in declared_endpoints(config)? {
+        // Each by itself: who holds several endpoints has to lock them in the order of their ids.
+        let mut tx = db.begin().await.map_err(store::Error::from)?;
         let now = clock.now();
         let id = EndpointId(clock.new_id());
         let given = endpoint.secret.as_ref();
-        let secret = |kept: &[SealedSecret]| secret(keyring, given, kept, now);
-        let became = endpoints::declare(&mut tx, id, &endpoint.spec, secret, now).await?;
+        let secrets = |kept: &[SealedSecret]| secrets(keyring, given, kept, now);
+        let name = endpoint.spec.name.as_deref().unwrap_or_default();
+        let said = (name, &endpoint.spec);
+        let became = manage::declare(&mut tx, keyring, id, said, secrets, now).await?;
         if let Some(enabled) = endpoint.enabled {
             let environment = Some(&*endpoint.spec.environment);
             for known in endpoints::list(&mut tx, environment).await? {
@@ -148,25 +153,29 @@ async fn declare_endpoints(
                 }
             }
         }
-        let name = endpoint.spec.name.as_deref().unwrap_or_default();
+        tx.commit().await.map_err(store::Error::from)?;
         tracing::info!(endpoint.name = name, ?became, "declared endpoint");
     }
-    tx.commit().await.map_err(store::Error::from)?;
     Ok(())
 }
 
-/// What replaces the secret that is kept, if anything does: one that is given and differs; a new one where there
-/// is none at all.
-fn secret(
+/// What replaces the secrets that are kept, if anything does: one that is given and does not sign yet joins those that
+/// do, for as long as a rotation lasts; a new one is made where there is none at all.
+fn secrets(
     keyring: &Keyring,
     given: Option<&Secret>,
     kept: &[SealedSecret],
     now: Timestamp,
-) -> Option<SealedSecret> {
+) -> Option<Vec<SealedSecret>> {
+    let newest = kept.last().map(std::slice::from_ref).unwrap_or_default();
     match given {
-        Some(given) if sealed::open(keyring, kept, now) == [given.clone()] => None,
-        Some(given) => Some(sealed::seal(keyring, given)),
-        None if kept.is_empty() => Some(sealed::seal(keyring, &new_secret())),
+        Some(given) if sealed::open(keyring, newest, now) == [given.clone()] => None,
+        // What the configuration says holds: where too many sign already, the oldest make room.
+        Some(given) => (0..=kept.len()).find_map(|skipped| {
+            let kept = kept.get(skipped..).unwrap_or_default();
+            sealed::rotated(keyring, kept, given, sealed::OVERLAP, now).ok()
+        }),
+        None if kept.is_empty() => Some(vec![sealed::seal(keyring, &new_secret())]),
         None => None,
     }
 }

@@ -1,14 +1,17 @@
 //! From the configuration's words to what each room is set up with.
 
+use super::housekeeping::Retention;
 use crate::{
     config::{self, Config},
-    deliver::{self, guard::Guard, schedule::Schedule, spec},
-    intake::{self, batch::Limits},
+    deliver::{self, breaker::Policy, guard::Guard, schedule::Schedule, spec},
+    intake::{self, batch},
     model::{
         endpoint::{EndpointSettings, EndpointSpec},
         secret::Secret,
     },
     pipeline::Sources,
+    store::Limits,
+    telemetry::trace,
 };
 use std::sync::Arc;
 
@@ -57,16 +60,19 @@ pub fn declared_endpoints(config: &Config) -> Result<Vec<DeclaredEndpoint>, conf
                     .schedule
                     .as_ref()
                     .map(|waits| waits.iter().map(std::time::Duration::as_secs).collect()),
+                rate_limit: entry.rate_limit,
+                ordered: entry.ordered,
+                signature_style: entry.signature_style,
+                signature_header: entry.signature_header.clone(),
+                ed25519: entry.ed25519,
             },
         };
         spec::check(&spec, &guard).map_err(|invalid| {
             let field = if invalid.param == "timeout_ms" { "timeout" } else { invalid.param };
             refuse(field, invalid.why)
         })?;
-        if let Some(secret) = &entry.secret
-            && secret.standard_webhooks_key().is_none()
-        {
-            return Err(refuse("secret", "expected whsec_ and base64 of 24 to 64 bytes".into()));
+        if let Some(secret) = &entry.secret {
+            spec::check_secret(secret).map_err(|invalid| refuse(invalid.param, invalid.why))?;
         }
         declared.push(DeclaredEndpoint {
             spec,
@@ -77,12 +83,29 @@ pub fn declared_endpoints(config: &Config) -> Result<Vec<DeclaredEndpoint>, conf
     Ok(declared)
 }
 
+/// How long rows are kept.
+pub fn retention(config: &Config) -> Retention {
+    let kept = |span: std::time::Duration| {
+        Some(span)
+            .filter(|span| !span.is_zero())
+            .and_then(|span| chrono::TimeDelta::from_std(span).ok())
+    };
+    let config::Retention { messages, attempts, inbox } = config.retention;
+    Retention { messages: kept(messages), attempts: kept(attempts), inbox: kept(inbox) }
+}
+
 /// Which addresses webhooks may be sent to.
 pub fn guard(config: &Config) -> Guard {
     Guard {
         allow_http: config.webhooks.allow_http,
         allow_networks: config.webhooks.allow_networks.clone(),
     }
+}
+
+/// How the database is used.
+pub fn database_limits(config: &Config) -> Limits {
+    let config::Database { connections, statement_timeout, .. } = config.database;
+    Limits { connections, statement_timeout }
 }
 
 /// How webhooks go out.
@@ -94,19 +117,31 @@ pub fn deliver_settings(config: &Config) -> deliver::Settings {
         schedule: Schedule::new(webhooks.schedule.clone()),
         per_endpoint: webhooks.concurrency_per_endpoint,
         total: webhooks.concurrency,
+        breaker: Policy {
+            window: webhooks.breaker_window,
+            tries: webhooks.breaker_tries,
+            percent: webhooks.breaker_percent,
+            pause: webhooks.breaker_pause,
+            longest_pause: webhooks.breaker_longest_pause.max(webhooks.breaker_pause),
+            slow: webhooks.slow_pause,
+            longest_slow: webhooks.slow_longest_pause.max(webhooks.slow_pause),
+            disable_after: Some(webhooks.disable_after)
+                .filter(|after| !after.is_zero())
+                .and_then(|after| chrono::TimeDelta::from_std(after).ok()),
+        },
         guard: guard(config),
         grace: config.shutdown.grace / 2,
         ..deliver::Settings::default()
     }
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits { events: config.intake.batch_events, bytes: config.intake.batch_bytes }
+fn batch(config: &Config) -> batch::Limits {
+    batch::Limits { events: config.intake.batch_events, bytes: config.intake.batch_bytes }
 }
 
 /// How the embedded queue is read.
 pub(super) fn embedded(config: &Config) -> intake::embedded::Settings {
-    intake::embedded::Settings { batch: limits(config), ..intake::embedded::Settings::default() }
+    intake::embedded::Settings { batch: batch(config), ..intake::embedded::Settings::default() }
 }
 
 fn topology(config: &Config) -> intake::topology::Settings {
@@ -126,7 +161,7 @@ pub fn consumer_settings(config: &Config) -> Option<intake::rabbitmq::Settings> 
     Some(intake::rabbitmq::Settings {
         topology: topology(config),
         prefetch: config.amqp.prefetch,
-        batch: limits(config),
+        batch: batch(config),
         ..intake::rabbitmq::Settings::new(url)
     })
 }
@@ -138,4 +173,15 @@ pub fn publisher_settings(config: &Config) -> Option<intake::publisher::Settings
         topology: topology(config),
         ..intake::publisher::Settings::new(url)
     })
+}
+
+/// Where traces go.
+pub fn trace_settings(config: &Config) -> trace::Settings {
+    let traces = &config.traces;
+    let headers = traces.headers.iter();
+    trace::Settings {
+        url: traces.url.clone(),
+        headers: headers.map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+        sample_ratio: traces.sample_ratio,
+    }
 }

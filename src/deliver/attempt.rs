@@ -3,22 +3,27 @@
 use crate::{
     deliver::{
         Shared,
-        claim::Destination,
+        breaker::{Sign, Told},
+        claim::{Claimed, Destination},
         client::{Answer, Failure, Request},
         schedule::{self, Schedule},
-        signature,
     },
     handover::Slot,
     model::{
+        endpoint::Breaker,
         id::{EndpointId, MessageId},
         message::Leased,
         time::Timestamp,
     },
     store::messages::{Next, Settled},
+    telemetry::{
+        self,
+        trace::{self, Kind, Step, TRACEPARENT},
+    },
 };
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +32,10 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Finished {
     pub settled: Settled,
     pub endpoint_id: EndpointId,
-    pub gone: bool,
+    /// The URL at which nobody is any more, if it was answered so.
+    pub gone: Option<String>,
+    /// What it says about the endpoint.
+    pub told: Told,
     slot: Slot,
 }
 
@@ -46,10 +54,11 @@ enum Outcome {
 
 impl Finished {
     /// A try that was never sent, or cut short: it does not count.
-    pub(super) fn interrupted(leased: &Leased, slot: Slot, why: &str) -> Self {
-        metrics::counter!("customer_sync_deliveries_total", "outcome" => "interrupted")
-            .increment(1);
+    pub(super) fn interrupted(claimed: Claimed, why: &str) -> Self {
+        let Claimed { leased, slot, turn } = claimed;
+        counter(leased.endpoint_id, "interrupted").increment(1);
         Self {
+            told: Told { message: leased.id, probe: turn.probe, sign: Sign::Nothing },
             settled: Settled {
                 message_id: leased.id,
                 lease: leased.lease,
@@ -57,11 +66,12 @@ impl Finished {
                 outcome: "interrupted",
                 status_code: None,
                 error: Some(why.to_owned()),
+                request_headers: None,
                 response: None,
                 duration_ms: None,
             },
             endpoint_id: leased.endpoint_id,
-            gone: false,
+            gone: None,
             slot,
         }
     }
@@ -88,42 +98,54 @@ pub(super) struct Stop {
     pub cut: CancellationToken,
 }
 
-/// Makes one try as soon as the endpoint may have another request. Nothing that goes wrong in it goes beyond it.
+/// Makes one try as soon as it is its turn and the endpoint may have another request. Nothing that goes wrong in it
+/// goes beyond it.
 pub(super) async fn attempt(
     shared: Arc<Shared>,
     destination: Arc<Destination>,
-    (leased, slot): (Leased, Slot),
+    claimed: Claimed,
     limits: Limits,
     stop: Stop,
 ) -> Finished {
+    let turn = async {
+        if !claimed.turn.wait.is_zero() {
+            tokio::time::sleep(claimed.turn.wait).await;
+        }
+        destination.lane.acquire().await
+    };
     let _permit = tokio::select! {
         biased;
         () = stop.closing.cancelled() => {
-            return Finished::interrupted(&leased, slot, "a shutdown came before it was sent");
+            return Finished::interrupted(claimed, "a shutdown came before it was sent");
         }
-        permit = destination.lane.acquire() => permit,
+        permit = turn => permit,
     };
     let begun = Instant::now();
     if begun > limits.begin_by {
         let why = "its lease had all but run out before it could be sent";
-        return Finished::interrupted(&leased, slot, why);
+        return Finished::interrupted(claimed, why);
     }
+    if !claimed.turn.probe && shared.slots.is_held(claimed.leased.endpoint_id) {
+        return Finished::interrupted(claimed, "its endpoint is left alone for a while");
+    }
+    let leased = &claimed.leased;
     let deadline = limits.deadline;
-    let sending = AssertUnwindSafe(send(&shared, &destination, &leased, deadline)).catch_unwind();
+    let mut step = Step::begin(Kind::Client, "deliver", leased.trace.as_deref());
+    let trace = step.traceparent();
+    let mut sent = None;
+    let sending = send(&shared, &destination, leased, trace, deadline, &mut sent);
+    let sending = AssertUnwindSafe(sending).catch_unwind();
     let result = tokio::select! {
         biased;
         () = stop.cut.cancelled() => {
-            return Finished::interrupted(&leased, slot, "cut short by a shutdown");
+            step.fail("cut short by a shutdown");
+            return Finished::interrupted(claimed, "cut short by a shutdown");
         }
         result = sending => result.unwrap_or_else(|_| {
             tracing::error!(message = %leased.id, endpoint = %leased.endpoint_id, "a delivery panicked");
             Err(Failure { status: None, why: "the delivery panicked: a bug of ours".into() })
         }),
     };
-    match &result {
-        Ok(_) => shared.slots.answered(leased.endpoint_id),
-        Err(_) => shared.slots.unanswered(leased.endpoint_id),
-    }
     let own = destination
         .endpoint
         .spec
@@ -132,36 +154,83 @@ pub(super) async fn attempt(
         .as_ref()
         .map(|delays| Schedule::new(delays.iter().copied().map(Duration::from_secs).collect()));
     let schedule = own.as_ref().unwrap_or(&shared.settings.schedule);
-    let outcome = judge(&result, schedule, leased.id, leased.attempt, shared.clock.now());
+    let now = shared.clock.now();
+    let outcome = judge(&result, schedule, leased.id, leased.attempt, now);
+    let sign = sign(&shared, leased.endpoint_id, &result, now);
     let took = begun.elapsed();
-    report(&leased, &result, outcome, took);
+    report(leased, &result, outcome, took);
+    tell(&mut step, leased, &result, outcome);
     Finished {
-        settled: settled(&leased, result, outcome, took),
+        settled: settled(leased, sent, result, outcome, took),
         endpoint_id: leased.endpoint_id,
-        gone: outcome == Outcome::Gone,
-        slot,
+        gone: (outcome == Outcome::Gone).then(|| destination.endpoint.spec.url.clone()),
+        told: Told { message: leased.id, probe: claimed.turn.probe, sign },
+        slot: claimed.slot,
     }
 }
 
+/// What a try says about its endpoint; the slots are told at once, the others when it is recorded.
+fn sign(
+    shared: &Shared,
+    endpoint: EndpointId,
+    result: &Result<Answer, Failure>,
+    now: Timestamp,
+) -> Sign {
+    let status = match result {
+        Ok(answer) => Some(answer.status),
+        Err(_) => None,
+    };
+    let slow = match result {
+        Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => {
+            let asked = answer.retry_after.as_deref();
+            Some(asked.and_then(|value| schedule::retry_after(value, now)))
+        }
+        _ => None,
+    };
+    if status.is_none() || slow.is_some() {
+        shared.slots.unanswered(endpoint);
+    } else {
+        shared.slots.answered(endpoint);
+    }
+    let by_condition = status.is_none_or(|status| status >= 500 || matches!(status, 408 | 429));
+    let opens = shared.note(endpoint, by_condition);
+    if opens || slow.is_some() {
+        shared.slots.hold(endpoint);
+    }
+    match status {
+        Some(200..300) => Sign::Delivered,
+        _ => Sign::Failed { by_condition, opens, slow },
+    }
+}
+
+/// `sent` becomes the headers that it is sent with.
 async fn send(
     shared: &Shared,
     destination: &Destination,
     leased: &Leased,
+    trace: Option<String>,
     deadline: Duration,
+    sent: &mut Option<BTreeMap<String, String>>,
 ) -> Result<Answer, Failure> {
     let id = leased.id.to_string();
     let body = leased.body.as_bytes();
     // Each try is signed with its own time: receivers refuse old ones.
     let now = shared.clock.now();
-    let signature = signature::headers(&destination.secrets, &id, now, body)
+    let signature = destination
+        .signer
+        .headers(&id, now, body)
         .map_err(|bad| Failure { status: None, why: bad.to_string() })?;
+    let trace = trace.map(|trace| (TRACEPARENT, trace));
+    let ours: Vec<(&str, String)> = signature.into_iter().chain(trace).collect();
     let own = &destination.endpoint.spec.headers;
     let request = Request {
         url: &destination.endpoint.spec.url,
         headers: own.iter().map(|(name, value)| (name.as_str(), value.expose())).collect(),
-        signature: &signature,
+        ours: &ours,
         body: leased.body.clone(),
+        again: leased.attempt > 1,
     };
+    *sent = Some(request.shown_headers());
     shared.client.post(request, deadline).await
 }
 
@@ -184,6 +253,7 @@ fn judge(
 
 fn settled(
     leased: &Leased,
+    request_headers: Option<BTreeMap<String, String>>,
     result: Result<Answer, Failure>,
     outcome: Outcome,
     took: Duration,
@@ -208,19 +278,77 @@ fn settled(
         status_code,
         // Postgres cannot hold U+0000.
         error: error.map(|text| text.replace('\0', "\u{fffd}")),
+        request_headers,
         response: response.map(|text| text.replace('\0', "\u{fffd}")),
         duration_ms: i64::try_from(took.as_millis()).ok(),
     }
 }
 
-fn report(leased: &Leased, result: &Result<Answer, Failure>, outcome: Outcome, took: Duration) {
-    let word = match outcome {
-        Outcome::Delivered => "delivered",
-        Outcome::Later(_) => "retry",
-        Outcome::Dead => "dead",
-        Outcome::Gone => "gone",
+/// Endpoints with a label of their own in this process's metrics; the others share one.
+static LABELS: telemetry::Labels = telemetry::Labels::new(200);
+
+fn counter(endpoint: EndpointId, outcome: &'static str) -> metrics::Counter {
+    metrics::counter!("customer_sync_deliveries_total",
+        "endpoint" => LABELS.of(endpoint.to_string()), "outcome" => outcome)
+}
+
+/// Begins to count for an endpoint: a counter that appears with its first try has not risen, as Prometheus sees it.
+pub(super) fn begin_counting(endpoint: EndpointId) {
+    for outcome in ["delivered", "retry", "dead", "gone", "interrupted"] {
+        counter(endpoint, outcome).increment(0);
+    }
+}
+
+/// Shows how an endpoint's breaker is.
+pub(super) fn show_breaker(endpoint: EndpointId, breaker: Breaker) {
+    let value = match breaker {
+        Breaker::Closed => 0.0,
+        Breaker::HalfOpen => 1.0,
+        Breaker::Open => 2.0,
     };
-    metrics::counter!("customer_sync_deliveries_total", "outcome" => word).increment(1);
+    metrics::gauge!("customer_sync_endpoint_breaker", "endpoint" => LABELS.of(endpoint.to_string()))
+        .set(value);
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Later(_) => "retry",
+            Self::Dead => "dead",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// The URL is left out: it may hold what is nobody else's business.
+fn tell(step: &mut Step, leased: &Leased, result: &Result<Answer, Failure>, outcome: Outcome) {
+    if !trace::is_on() {
+        return;
+    }
+    step.tell("message.id", leased.id.to_string());
+    step.tell("message.attempt", i64::from(leased.attempt));
+    step.tell("endpoint.id", leased.endpoint_id.to_string());
+    step.tell("delivery.outcome", outcome.as_str());
+    let status = match result {
+        Ok(answer) => Some(answer.status),
+        Err(failure) => failure.status,
+    };
+    if let Some(status) = status {
+        step.tell("http.response.status_code", i64::from(status));
+    }
+    match result {
+        Err(failure) => step.fail(&failure.why),
+        Ok(answer) if outcome != Outcome::Delivered => {
+            step.fail(&format!("it answered {}", answer.status));
+        }
+        Ok(_) => {}
+    }
+}
+
+fn report(leased: &Leased, result: &Result<Answer, Failure>, outcome: Outcome, took: Duration) {
+    let word = outcome.as_str();
+    counter(leased.endpoint_id, word).increment(1);
     metrics::histogram!("customer_sync_delivery_duration_seconds").record(took.as_secs_f64());
     let (status, error) = match result {
         Ok(answer) => (Some(answer.status), None),

@@ -121,6 +121,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
+    /// Pain point 16: the clouds' metadata services, and every spelling of the inside.
     #[test]
     fn addresses_that_are_not_public_are_refused() {
         let guard = Guard::default();

@@ -1,7 +1,6 @@
 //! When a failed delivery is tried again: a pure function of the message, the try and the answer.
 
 use crate::model::{id::MessageId, time::Timestamp};
-use chrono::{DateTime, NaiveDateTime};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -61,14 +60,8 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(value.parse().map_or(LONGEST_RETRY_AFTER, Duration::from_secs));
     }
-    let naive =
-        |format| NaiveDateTime::parse_from_str(value, format).ok().map(|time| time.and_utc());
-    let at = DateTime::parse_from_rfc2822(value)
-        .map(|time| time.to_utc())
-        .ok()
-        .or_else(|| naive("%A, %d-%b-%y %H:%M:%S GMT"))
-        .or_else(|| naive("%a %b %e %H:%M:%S %Y"))?;
-    (at - now.to_utc()).to_std().ok()
+    let at = Timestamp::parse_http_date(value)?;
+    (at.to_utc() - now.to_utc()).to_std().ok()
 }
 
 #[cfg(test)]
@@ -90,6 +83,7 @@ mod tests {
         assert_eq!(schedule.next(message(1), i32::MAX, None), None);
     }
 
+    /// Pain point 17 (luthien-proxy#683): without it, what failed together comes back together.
     #[test]
     fn jitter_stays_within_a_tenth_is_spread_out_and_repeats_itself() {
         let schedule = Schedule::new(vec![Duration::from_secs(1_000)]);

@@ -1,7 +1,7 @@
 //! How deliveries are made: what the configuration can say.
 
 use crate::{
-    deliver::{guard::Guard, schedule::Schedule},
+    deliver::{breaker::Policy, guard::Guard, names::Names, schedule::Schedule},
     handover::LEASE,
 };
 use ipnet::IpNet;
@@ -22,8 +22,12 @@ pub struct Settings {
     pub per_endpoint: usize,
     /// How many messages the process may have in hand.
     pub total: usize,
+    /// When an endpoint is left alone, and when it is switched off.
+    pub breaker: Policy,
     /// Which addresses are sent to.
     pub guard: Guard,
+    /// How their names become addresses.
+    pub names: Names,
     /// How many bytes of an answer's body are read and kept.
     pub response_cap: usize,
     /// How often the database is asked for due messages while nothing else tells of them, and how long the
@@ -41,7 +45,9 @@ impl Default for Settings {
             schedule: Schedule::default(),
             per_endpoint: 32,
             total: 512,
+            breaker: Policy::default(),
             guard: Guard::default(),
+            names: Names::default(),
             response_cap: 16 * 1024,
             poll: Duration::from_secs(1),
             grace: Duration::from_secs(15),

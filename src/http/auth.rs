@@ -27,6 +27,10 @@ pub(super) struct Reader {
     pub(super) scope: Scope,
 }
 
+/// Somebody who may also create and change.
+#[derive(Clone, Debug)]
+pub(super) struct Writer(pub(super) Reader);
+
 /// Somebody who may also delete, replay and see what came in.
 #[derive(Clone, Debug)]
 pub(super) struct Administrator(pub(super) Reader);
@@ -36,6 +40,14 @@ impl FromRequestParts<Arc<State>> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
         authenticate(state, &parts.headers, Scope::Read).await
+    }
+}
+
+impl FromRequestParts<Arc<State>> for Writer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        authenticate(state, &parts.headers, Scope::Write).await.map(Self)
     }
 }
 
@@ -62,6 +74,10 @@ pub(super) async fn authenticate(
     let key = keys::find(&mut tx, presented).await?.ok_or_else(unknown)?;
     drop(tx);
     note_use(state, &key);
+    if let Some(limit) = state.settings.rate_limit {
+        let admitted = state.rates.admit(key.id, limit, state.clock().now());
+        admitted.map_err(ApiError::too_many)?;
+    }
     if key.scope < needed {
         let (has, needed) = (key.scope.as_str(), needed.as_str());
         let message = format!("this needs a key of scope {needed}; this one has {has}");
@@ -83,6 +99,11 @@ fn presented(headers: &HeaderMap) -> Result<&str, ApiError> {
     });
     let own = || headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(str::trim);
     bearer.or_else(own).filter(|key| !key.is_empty()).ok_or_else(missing)
+}
+
+/// Whether the key that is presented, good or not, is one for real money; none where there is no key.
+pub(super) fn is_live(headers: &HeaderMap) -> Option<bool> {
+    presented(headers).ok().map(|key| key.starts_with("sk_live_"))
 }
 
 /// Whether it could be a key at all: the database need not be asked about anything else.

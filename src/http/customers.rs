@@ -1,14 +1,16 @@
 //! `/v1/customers`: reading.
 
+pub(super) mod write;
+
 use super::{
     State,
     auth::Reader,
     error::ApiError,
-    list::List,
     query::{Query, invalid, unknown_cursor},
 };
 use crate::{
     model::{
+        answer::List,
         customer::Customer,
         id::CustomerId,
         payment::Payment,
@@ -17,7 +19,7 @@ use crate::{
     },
     store::{
         Tx,
-        browse::{self, CustomerFilter, Found, Position},
+        browse::{self, Found, Position},
     },
 };
 use axum::{
@@ -25,28 +27,6 @@ use axum::{
     extract::{self, Path},
 };
 use std::sync::Arc;
-
-/// `GET /v1/customers`
-pub(super) async fn list(
-    extract::State(state): extract::State<Arc<State>>,
-    caller: Reader,
-    mut query: Query,
-) -> Result<Json<List<Customer>>, ApiError> {
-    let page = query.page()?;
-    let external_id = query.text("external_id");
-    let email = query.text("email");
-    query.finish()?;
-    if let Some(text) = &external_id {
-        external(text)?;
-    }
-    let filter = CustomerFilter { external_id, email };
-    let mut tx = state.snapshot().await?;
-    let now = state.clock().now();
-    let slice = browse::customers(&mut tx, &caller.environment, &filter, page, now)
-        .await?
-        .ok_or_else(|| no_such_cursor(page.position))?;
-    Ok(Json(List::new(page, slice, |customer| customer.id)))
-}
 
 /// `GET /v1/customers/lookup`
 pub(super) async fn lookup(
@@ -131,7 +111,12 @@ pub(super) async fn subscriptions(
     Ok(Json(List::new(page, slice, |subscription| subscription.id)))
 }
 
-async fn resolved(tx: &mut Tx, caller: &Reader, id: &str) -> Result<CustomerId, ApiError> {
+/// The customer that an id of the caller's environment stands for.
+pub(super) async fn resolved(
+    tx: &mut Tx,
+    caller: &Reader,
+    id: &str,
+) -> Result<CustomerId, ApiError> {
     let id = id.parse().map_err(|_| unknown())?;
     here(browse::resolve(tx, &caller.environment, id).await?)
 }
@@ -153,7 +138,8 @@ fn missing(param: &'static str) -> ApiError {
     ApiError::param("missing_parameter", param, message)
 }
 
-fn external(subject: &str) -> Result<Reference, ApiError> {
+/// An external_id, if it can be one.
+pub(super) fn external(subject: &str) -> Result<Reference, ApiError> {
     Reference::new(Kind::External, "", subject).map_err(|wrong| invalid("external_id", wrong))
 }
 
@@ -161,6 +147,8 @@ fn external(subject: &str) -> Result<Reference, ApiError> {
 pub(super) fn no_such_cursor<Id: Copy>(position: Position<Id>) -> ApiError {
     match position {
         Position::Before(_) => unknown_cursor("ending_before"),
-        Position::After(_) | Position::Offset(_) => unknown_cursor("starting_after"),
+        Position::After(_) | Position::Offset(_) | Position::Oldest => {
+            unknown_cursor("starting_after")
+        }
     }
 }

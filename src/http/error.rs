@@ -1,11 +1,15 @@
 //! Errors as the API tells them: one shape on every path and status (contract 4).
 
-use crate::store;
+use super::compat::Dialect;
+use crate::{
+    model::answer::{ErrorBody, ErrorDetail},
+    store,
+};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use chrono::TimeDelta;
 use serde_json::Value;
 use std::{borrow::Cow, sync::Arc};
 
@@ -13,13 +17,13 @@ use std::{borrow::Cow, sync::Arc};
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct ApiError {
-    status: StatusCode,
-    code: &'static str,
-    message: Cow<'static, str>,
-    param: Option<Cow<'static, str>>,
-    details: Option<Value>,
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: Cow<'static, str>,
+    pub(super) param: Option<Cow<'static, str>>,
+    pub(super) details: Option<Value>,
     /// Seconds.
-    retry_after: Option<u16>,
+    pub(super) retry_after: Option<u16>,
     /// For our log alone.
     cause: Option<Cause>,
 }
@@ -44,6 +48,17 @@ impl ApiError {
         Self { param: Some(param.into()), ..Self::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
+    /// 400: the body cannot be read; where and why.
+    pub(super) fn unreadable_body(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unreadable_request", message)
+    }
+
+    /// 400: what is asked for takes too long to find.
+    pub(super) fn too_broad() -> Self {
+        let message = "this took longer than a second: ask for less, or by what has an index";
+        Self::new(StatusCode::BAD_REQUEST, "query_too_broad", message)
+    }
+
     /// 400: the request itself cannot be read.
     pub(super) fn unreadable(message: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "unreadable_request", message)
@@ -60,7 +75,7 @@ impl ApiError {
     }
 
     /// 404.
-    pub(super) fn not_found(code: &'static str, message: &'static str) -> Self {
+    pub(super) fn not_found(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
@@ -70,7 +85,7 @@ impl ApiError {
     }
 
     /// 409.
-    pub(super) fn conflict(code: &'static str, message: &'static str) -> Self {
+    pub(super) fn conflict(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
@@ -78,6 +93,21 @@ impl ApiError {
     pub(super) fn too_large(limit: usize) -> Self {
         let message = format!("the body is larger than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    /// 415.
+    pub(super) fn unsupported_media_type() -> Self {
+        let message = "send the body as JSON, with `Content-Type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    /// 429: more than a key may; how long it is to wait.
+    pub(super) fn too_many(wait: TimeDelta) -> Self {
+        let message = "this key makes more requests than it may: slow down";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+        // Whole seconds, rounded up.
+        let seconds = wait.num_milliseconds().saturating_add(999) / 1_000;
+        Self { retry_after: Some(u16::try_from(seconds).unwrap_or(u16::MAX).max(1)), ..error }
     }
 
     /// 503: later it may work.
@@ -109,6 +139,11 @@ impl ApiError {
         Self { details: Some(details), ..self }
     }
 
+    /// With the parameter that it is about.
+    pub(super) fn about(self, param: impl Into<Cow<'static, str>>) -> Self {
+        Self { param: Some(param.into()), ..self }
+    }
+
     /// The parameter that is wrong.
     #[cfg(test)]
     pub(super) fn named(&self) -> String {
@@ -133,25 +168,19 @@ impl ApiError {
         Self { cause: Some(Arc::new(cause)), ..self }
     }
 
-    /// The answer, with the request's id in it. Logs what has a cause on our side.
-    pub(super) fn render(&self, request_id: &str) -> Response {
+    /// The answer, with the request's id in it, in our words or in a dialect's. Logs what has a cause on our side.
+    pub(super) fn render(&self, request_id: &str, dialect: Option<Dialect>) -> Response {
         let cause = self.cause.as_ref().map(chain);
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(request_id, cause, "a request failed: {self}");
         } else if let Some(cause) = cause {
             tracing::warn!(request_id, cause, "a request could not be answered now: {self}");
         }
-        let body = Body {
-            error: Inner {
-                kind: self.kind(),
-                code: self.code,
-                message: &self.message,
-                param: self.param.as_deref(),
-                details: self.details.as_ref(),
-            },
-            request_id,
+        let body = match dialect {
+            Some(dialect) => axum::Json(dialect.error(self, request_id)).into_response(),
+            None => axum::Json(self.body(request_id)).into_response(),
         };
-        let mut response = (self.status, axum::Json(body)).into_response();
+        let mut response = (self.status, body).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -160,6 +189,19 @@ impl ApiError {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+
+    fn body<'a>(&'a self, request_id: &'a str) -> ErrorBody<'a> {
+        ErrorBody {
+            error: ErrorDetail {
+                kind: self.kind().into(),
+                code: self.code.into(),
+                message: Cow::Borrowed(&self.message),
+                param: self.param.as_deref().map(Cow::Borrowed),
+                details: self.details.as_ref().map(Cow::Borrowed),
+            },
+            request_id: request_id.into(),
+        }
     }
 }
 
@@ -174,24 +216,11 @@ fn chain(cause: &Cause) -> String {
     text
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    error: Inner<'a>,
-    request_id: &'a str,
-}
-
-#[derive(Serialize)]
-struct Inner<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    code: &'static str,
-    message: &'a str,
-    param: Option<&'a str>,
-    details: Option<&'a Value>,
-}
-
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
+        if matches!(error, store::Error::TooBroad) {
+            return Self::too_broad();
+        }
         let told = if error.is_transient() {
             Self::unavailable("the database is away or busy")
         } else {

@@ -3,27 +3,34 @@
 use super::{
     State,
     auth::{Administrator, Reader},
+    body::{self, Whole},
     customers::no_such_cursor,
     error::ApiError,
-    list::List,
+    idempotency::{self, Done},
     query::Query,
 };
 use crate::{
     model::{
+        answer::List,
         id::InboundId,
         inbound::{Headers, Verdict},
         key::Scope,
+        time::Timestamp,
     },
     pipeline::Disposition,
-    store::browse::{self, InboundEvent, InboundFilter},
+    store::browse::{self, InboundEvent, InboundFilter, Page, Position},
 };
 use axum::{
     Json,
     extract::{self, Path},
+    http::StatusCode,
+    response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
-use std::sync::Arc;
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+use utoipa::ToSchema;
 
 /// `GET /v1/inbound-events`
 pub(super) async fn list(
@@ -49,7 +56,8 @@ pub(super) async fn list(
 }
 
 /// An inbound event, and for administrators what came with it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InboundEventDetail)]
 pub(super) struct Detail {
     #[serde(flatten)]
     event: InboundEvent,
@@ -58,11 +66,15 @@ pub(super) struct Detail {
 }
 
 /// The bytes that came, and the headers that the source's scheme reads.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InboundEventContent)]
 struct Content {
+    /// Pairs of a name and a value. Of a credential the value is its SHA-256.
     headers: Vec<(String, String)>,
+    /// What came.
     body: String,
     /// `utf-8`, or `base64` where the bytes are no text.
+    #[schema(pattern = "^(utf-8|base64)$")]
     body_encoding: &'static str,
 }
 
@@ -100,12 +112,120 @@ pub(super) async fn one(
     Ok(Json(Detail { event, content }))
 }
 
-/// What became of a replayed event.
-#[derive(Debug, Serialize)]
-pub(super) struct Replay {
+/// How many events are replayed in answer to one request, unless told.
+const REPLAYED: u32 = 100;
+
+/// What became of the events of a filter.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Replays {
+    /// Always `replay`.
     object: &'static str,
+    /// How many were processed again.
+    replayed: u32,
+    /// How many of them came to which verdict.
+    verdicts: BTreeMap<&'static str, u32>,
+    /// Whether there are more, after this event.
+    has_more: bool,
+    /// What to give as `starting_after` to go on.
+    next_cursor: Option<InboundId>,
+}
+
+/// `POST /v1/inbound-events/replay`: replays what a filter names, the newest first, so many at a time.
+pub(super) async fn replay_all(
+    extract::State(state): extract::State<Arc<State>>,
+    Administrator(caller): Administrator,
+    query: Query,
+    request: Whole,
+) -> Result<Response, ApiError> {
+    query.finish()?;
+    let mut fields = request.fields()?;
+    let verdict = fields.need("verdict", |value| {
+        let verdict = value.as_str().and_then(Verdict::from_name);
+        let verdict = verdict.filter(|it| !matches!(it, Verdict::Applied | Verdict::Duplicate));
+        verdict.ok_or("must be rejected, ignored or dead")
+    })?;
+    let time = |value: Value| {
+        let time = value.as_str().and_then(Timestamp::parse);
+        time.ok_or("must be a time like 2026-01-31T12:00:00Z")
+    };
+    let filter = InboundFilter {
+        environment: Some(caller.environment.to_string()),
+        verdict: Some(verdict),
+        source: fields.maybe("source", body::text)?,
+        since: fields.maybe("since", time)?,
+        until: fields.maybe("until", time)?,
+    };
+    let limit = fields.maybe("limit", |value| {
+        let limit = body::whole(&value).and_then(|limit| u32::try_from(limit).ok());
+        limit
+            .filter(|limit| (1..=1_000).contains(limit))
+            .ok_or("must be a whole number from 1 to 1000")
+    })?;
+    let after = fields.maybe("starting_after", |value| {
+        value.as_str().and_then(|id| id.parse().ok()).ok_or("must be the id of an inbound event")
+    })?;
+    fields.finish()?;
+    let position = after.map_or(Position::Offset(0), Position::After);
+    let page = Page { position, limit: limit.unwrap_or(REPLAYED) };
+    let held = idempotency::hold(&state, &caller, &request)?;
+    let of = state.clone();
+    state
+        .uncut(async move {
+            if let Some(answered) = idempotency::answered(held.as_ref()).await? {
+                return Ok(answered);
+            }
+            let replays = replay_page(&of, &filter, page).await?;
+            idempotency::keep(held.as_ref(), Done::new(StatusCode::OK, &replays)).await
+        })
+        .await?
+}
+
+async fn replay_page(
+    state: &State,
+    filter: &InboundFilter,
+    page: Page<InboundId>,
+) -> Result<Replays, ApiError> {
+    let mut tx = state.snapshot().await?;
+    let slice = browse::inbound_events_from(&mut tx, filter, page).await?;
+    drop(tx);
+    let next_cursor = slice.items.last().map(|event| event.id).filter(|_| slice.has_more);
+    let mut replays = Replays {
+        object: "replay",
+        replayed: 0,
+        verdicts: BTreeMap::new(),
+        has_more: slice.has_more,
+        next_cursor,
+    };
+    for event in slice.items {
+        // What the ingress refused, and what a deletion erased, is passed over.
+        if let Some(disposition) = state.pipeline.replay(event.id).await? {
+            let (verdict, _) = told(disposition);
+            *replays.verdicts.entry(verdict.as_str()).or_default() += 1;
+            replays.replayed = replays.replayed.saturating_add(1);
+        }
+    }
+    Ok(replays)
+}
+
+fn told(disposition: Disposition) -> (Verdict, Option<String>) {
+    match disposition {
+        Disposition::Applied => (Verdict::Applied, None),
+        Disposition::Duplicate => (Verdict::Duplicate, None),
+        Disposition::Ignored(why) => (Verdict::Ignored, Some(why)),
+        Disposition::Rejected(why) => (Verdict::Rejected, Some(why)),
+    }
+}
+
+/// What became of a replayed event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Replay {
+    /// Always `replay`.
+    object: &'static str,
+    /// The event.
     id: InboundId,
+    /// What became of it.
     verdict: Verdict,
+    /// Why.
     reason: Option<String>,
 }
 
@@ -115,26 +235,35 @@ pub(super) async fn replay(
     Administrator(caller): Administrator,
     Path(id): Path<String>,
     query: Query,
-) -> Result<Json<Replay>, ApiError> {
+    request: Whole,
+) -> Result<Response, ApiError> {
     query.finish()?;
-    let id: InboundId = id.parse().map_err(|_| unknown())?;
-    let mut tx = state.snapshot().await?;
-    browse::inbound_event(&mut tx, Some(&caller.environment), id).await?.ok_or_else(unknown)?;
-    drop(tx);
-    let pipeline = state.pipeline.clone();
-    let replayed = state.uncut(async move { pipeline.replay(id).await }).await??;
-    let not_replayable = || {
-        let message =
-            "only rejected, ignored and dead events can be replayed, not what the ingress refused";
-        ApiError::conflict("not_replayable", message)
-    };
-    let (verdict, reason) = match replayed.ok_or_else(not_replayable)? {
-        Disposition::Applied => (Verdict::Applied, None),
-        Disposition::Duplicate => (Verdict::Duplicate, None),
-        Disposition::Ignored(why) => (Verdict::Ignored, Some(why)),
-        Disposition::Rejected(why) => (Verdict::Rejected, Some(why)),
-    };
-    Ok(Json(Replay { object: "replay", id, verdict, reason }))
+    request.nothing()?;
+    let held = idempotency::hold(&state, &caller, &request)?;
+    let of = state.clone();
+    state
+        .uncut(async move {
+            // First of all: a replayed event has another id from then on.
+            if let Some(answered) = idempotency::answered(held.as_ref()).await? {
+                return Ok(answered);
+            }
+            let id: InboundId = id.parse().map_err(|_| unknown())?;
+            let mut tx = of.snapshot().await?;
+            let event = browse::inbound_event(&mut tx, Some(&caller.environment), id).await?;
+            event.ok_or_else(unknown)?;
+            drop(tx);
+            let replayed = of.pipeline.replay(id).await?;
+            let (verdict, reason) = told(replayed.ok_or_else(not_replayable)?);
+            let replay = Replay { object: "replay", id, verdict, reason };
+            idempotency::keep(held.as_ref(), Done::new(StatusCode::OK, &replay)).await
+        })
+        .await?
+}
+
+fn not_replayable() -> ApiError {
+    let message = "only rejected, ignored and dead events of a configured source can be replayed, not what \
+        the ingress refused, and no record of an import: import its file again";
+    ApiError::conflict("not_replayable", message)
 }
 
 fn unknown() -> ApiError {

@@ -1,7 +1,14 @@
 //! `POST /ingest/{source}`: a provider's webhook in. Verified at once, kept durably, applied by the pipeline.
 
-use super::{State, error::ApiError};
+use super::{
+    State,
+    body::{self, Held, LIMIT, Read},
+    error::ApiError,
+    health::INGRESS,
+};
 use crate::{
+    health::DATABASE,
+    intake::Unavailable,
     model::{
         id::InboundId,
         inbound::{Headers, Raw},
@@ -9,35 +16,32 @@ use crate::{
     },
     provider::Source,
     store::refusals::{BODY_KEPT, Refusal},
+    telemetry::trace::{Kind, Step, TRACEPARENT},
     verify::{Rejection, scheme::Scheme, verify},
 };
 use axum::{
     Json,
-    body::Body,
     extract::{self, Path, Request},
     http::{HeaderMap, StatusCode},
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::sync::Arc;
-use tokio::time::timeout;
+use utoipa::ToSchema;
 
-/// The largest body that is taken (contract 4).
-const LIMIT: usize = 1_024 * 1_024;
-
-/// So much more than that is still read and thrown away, so that its sender gets to read our answer.
-const DRAINED: usize = 4 * LIMIT;
+/// The label of what names no configured source: anybody may make up any number of names.
+const UNKNOWN: &str = "unknown source";
 
 /// What is not passed on: what belongs to the connection, and to a browser; and the headers by which our own
 /// messages on RabbitMQ name their source and time (contract 3), which a sender must not choose.
-const DROPPED: [&str; 11] = [
+const DROPPED: [&str; 13] = [
     "connection",
     "cookie",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -45,28 +49,40 @@ const DROPPED: [&str; 11] = [
     "x-source",
 ];
 
+/// What a provider is answered whose webhook is kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Received)]
+pub(super) struct Accepted {
+    /// Always true.
+    received: bool,
+}
+
 /// `POST /ingest/{source}`
 pub(super) async fn receive(
     extract::State(state): extract::State<Arc<State>>,
     Path(name): Path<String>,
     request: Request,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     let at = state.clock().now();
     let (parts, body) = request.into_parts();
-    let read = timeout(state.settings.body_timeout, read(body))
-        .await
-        .map_err(|_| ApiError::slow())?
-        .map_err(|_| ApiError::unreadable("the body broke off"))?;
     let source = state.pipeline.sources.get(name.as_str()).cloned();
+    // Of a stranger's body no more is held than is kept of it.
+    let limit = if source.is_some() { LIMIT } else { BODY_KEPT };
+    let read = body::read(&state, body, limit).await?;
     let headers = passed_on(&parts.headers, source.as_deref());
-    let request = Received { headers, read, at };
+    let trace = parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let request = Received { headers, trace: trace.map(str::to_owned), read, at };
     let Some(source) = source else {
-        count("unknown_source", "unknown source");
+        count("unknown_source", UNKNOWN);
         request.refuse(&state, None, &name, "unknown source".into()).await;
         return Err(ApiError::not_found("unknown_source", "there is no source of this name"));
     };
     match check(&source, &request) {
-        Ok(raw) => keep(&state, &source, raw).await,
+        Ok(raw) => {
+            let parent = request.trace.as_deref();
+            let step = Step::begun_at(Kind::Server, "POST /ingest/{source}", parent, at.micros());
+            keep(&state, &source, raw, step).await
+        }
         Err(Refused::TooLarge) => {
             count("too_large", &source.name);
             let reason = format!("the body is larger than {LIMIT} bytes");
@@ -86,15 +102,12 @@ pub(super) async fn receive(
 /// A request as it was read.
 struct Received {
     headers: Headers,
+    /// The W3C context that the caller gives. It counts once the request is verified: nobody else is to tell us
+    /// what to trace.
+    trace: Option<String>,
     read: Read,
     /// When it was received.
     at: Timestamp,
-}
-
-/// A body: whole, or how one that is too large begins.
-enum Read {
-    Whole(Bytes),
-    TooLarge(Bytes),
 }
 
 /// Why a known source's request goes no further.
@@ -104,7 +117,9 @@ enum Refused {
 }
 
 fn check(source: &Arc<Source>, request: &Received) -> Result<Raw, Refused> {
-    let Read::Whole(body) = &request.read else { return Err(Refused::TooLarge) };
+    let Read::Whole(Held { bytes: body, .. }) = &request.read else {
+        return Err(Refused::TooLarge);
+    };
     let raw = Raw {
         source: source.name.clone(),
         headers: request.headers.clone(),
@@ -122,16 +137,27 @@ fn check(source: &Arc<Source>, request: &Received) -> Result<Raw, Refused> {
 async fn keep(
     state: &Arc<State>,
     source: &Arc<Source>,
-    raw: Raw,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let held = state.clone();
+    mut raw: Raw,
+    mut step: Step,
+) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+    step.tell("event.source", source.name.to_string());
+    if let Some(trace) = step.traceparent() {
+        raw.headers.add(TRACEPARENT, trace);
+    }
+    let (held, ingress) = (state.clone(), state.health.part(INGRESS));
     match state.uncut(async move { held.ingress.accept(raw).await }).await? {
         Ok(()) => {
+            ingress.up(DATABASE);
             count("accepted", &source.name);
-            Ok((StatusCode::ACCEPTED, Json(json!({ "received": true }))))
+            Ok((StatusCode::ACCEPTED, Json(Accepted { received: true })))
         }
         Err(error) => {
+            if let Unavailable::Database(error) = &error {
+                // Readiness then finds out when it can be written to again, though nobody may come to try.
+                ingress.down(DATABASE, error.to_string());
+            }
             count("unavailable", &source.name);
+            step.fail("the event cannot be kept");
             Err(ApiError::unavailable("the event cannot be kept just now").because(error))
         }
     }
@@ -140,7 +166,7 @@ async fn keep(
 impl Received {
     /// Keeps a sample of a refused request: of its headers those that the source's scheme reads.
     async fn refuse(&self, state: &State, source: Option<&Source>, name: &str, reason: String) {
-        let (Read::Whole(body) | Read::TooLarge(body)) = &self.read;
+        let (Read::Whole(held) | Read::TooLarge(held)) = &self.read;
         let headers = match source.and_then(|source| source.provider.scheme.as_ref()) {
             Some(scheme) => scheme.kept_headers(&self.headers),
             None => Headers::default(),
@@ -152,7 +178,7 @@ impl Received {
                 environment: source.map(|source| source.environment.clone()),
                 source: name.into(),
                 headers,
-                body: body.iter().take(BODY_KEPT).copied().collect(),
+                body: held.bytes.iter().take(BODY_KEPT).copied().collect(),
                 reason,
                 received_at: self.at,
             })
@@ -160,27 +186,23 @@ impl Received {
     }
 }
 
-fn count(outcome: &'static str, source: &str) {
-    metrics::counter!("customer_sync_ingest_requests_total",
-        "outcome" => outcome, "source" => source.to_owned())
-    .increment(1);
-}
-
-async fn read(body: Body) -> Result<Read, axum::Error> {
-    let mut stream = body.into_data_stream();
-    let mut whole = BytesMut::new();
-    let mut length = 0_usize;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk?;
-        length = length.saturating_add(chunk.len());
-        if length <= LIMIT {
-            whole.extend_from_slice(&chunk);
-        } else if length > DRAINED {
-            break;
+/// Begins to count: a counter that appears with its first request has not risen, as Prometheus sees it.
+pub(super) fn begin<'a>(sources: impl Iterator<Item = &'a str>) {
+    for source in sources {
+        for outcome in ["accepted", "too_large", "unverified", "unavailable"] {
+            counter(outcome, source).increment(0);
         }
     }
-    let whole = whole.freeze();
-    Ok(if length <= LIMIT { Read::Whole(whole) } else { Read::TooLarge(whole) })
+    counter("unknown_source", UNKNOWN).increment(0);
+}
+
+fn count(outcome: &'static str, source: &str) {
+    counter(outcome, source).increment(1);
+}
+
+fn counter(outcome: &'static str, source: &str) -> metrics::Counter {
+    metrics::counter!("customer_sync_ingest_requests_total",
+        "outcome" => outcome, "source" => source.to_owned())
 }
 
 /// The headers that go on with the body: those that the source's scheme reads; without a scheme all but

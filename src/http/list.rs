@@ -1,17 +1,9 @@
-//! Lists as the API answers them.
+//! From what the store read to the page of a list as the API answers it.
 
-use crate::store::browse::{Page, Position, Slice};
-use serde::Serialize;
-
-/// A page of a list, newest first (contract 4).
-#[derive(Debug, Serialize)]
-pub(super) struct List<T> {
-    object: &'static str,
-    data: Vec<T>,
-    has_more: bool,
-    /// What to give as cursor to go on in the same direction.
-    next_cursor: Option<String>,
-}
+use crate::{
+    model::answer::List,
+    store::browse::{Page, Position, Slice, Total},
+};
 
 impl<T> List<T> {
     /// From the page that was asked for and what it held.
@@ -21,10 +13,20 @@ impl<T> List<T> {
         id: impl Fn(&T) -> Id,
     ) -> Self {
         let last = match page.position {
-            Position::Before(_) => slice.items.first(),
+            Position::Before(_) | Position::Oldest => slice.items.first(),
             Position::After(_) | Position::Offset(_) => slice.items.last(),
         };
         let next_cursor = last.filter(|_| slice.has_more).map(|item| id(item).to_string());
-        Self { object: "list", data: slice.items, has_more: slice.has_more, next_cursor }
+        Self { has_more: slice.has_more, next_cursor, ..Self::whole(slice.items) }
+    }
+
+    /// How many there are on all pages, where that was counted to the end.
+    pub(super) fn exact_total(&self) -> Option<i64> {
+        self.total.filter(|_| self.total_capped == Some(false))
+    }
+
+    /// With how many there are on all pages.
+    pub(super) fn with_total(self, total: Total) -> Self {
+        Self { total: Some(total.count), total_capped: Some(total.capped), ..self }
     }
 }

@@ -1,9 +1,12 @@
 //! `/v1/payments`: reading.
 
-use super::{
-    State, auth::Reader, customers::no_such_cursor, error::ApiError, list::List, query::Query,
+pub(super) mod link;
+
+use super::{State, auth::Reader, customers::no_such_cursor, error::ApiError, query::Query};
+use crate::{
+    model::{answer::List, payment::Payment},
+    store::browse,
 };
-use crate::{model::payment::Payment, store::browse};
 use axum::{
     Json,
     extract::{self, Path},
@@ -33,9 +36,12 @@ pub(super) async fn one(
     query: Query,
 ) -> Result<Json<Payment>, ApiError> {
     query.finish()?;
-    let unknown = || ApiError::not_found("payment_not_found", "there is no such payment");
     let id = id.parse().map_err(|_| unknown())?;
     let mut tx = state.snapshot().await?;
     let payment = browse::payment(&mut tx, &caller.environment, id).await?;
     payment.map(Json).ok_or_else(unknown)
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("payment_not_found", "there is no such payment")
 }

@@ -1,8 +1,8 @@
 //! Query parameters, read strictly: an unknown one, a repeated one or a wrong value is 400 and named.
 
-use super::{State, error::ApiError};
+use super::{State, auth::Reader, error::ApiError};
 use crate::{
-    model::time::Timestamp,
+    model::{money::Currency, time::Timestamp},
     store::browse::{Page, Position},
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
@@ -42,6 +42,32 @@ impl Query {
         Ok(Self(all))
     }
 
+    /// Refuses all parameters but these.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        let mut names = self.0.keys();
+        match names.find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(unknown_parameter(name.clone())),
+        }
+    }
+
+    /// Gives a parameter another name.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        if let Some(value) = self.0.remove(from) {
+            self.0.insert(to.to_owned(), value);
+        }
+    }
+
+    /// Sets a parameter that is not given.
+    pub(super) fn unless_told(&mut self, name: &str, value: &str) {
+        self.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+
+    /// Whether a parameter is given and not taken yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Takes a text.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         self.0.remove(name)
@@ -63,11 +89,31 @@ impl Query {
         self.read(name, "must be a time like 2026-01-31T12:00:00Z", Timestamp::parse)
     }
 
+    /// Takes a currency; the environment's reporting currency where none is named.
+    pub(super) fn currency(
+        &mut self,
+        state: &State,
+        caller: &Reader,
+    ) -> Result<Currency, ApiError> {
+        let expected = "must be a currency code of three to five letters or digits";
+        let named = self.read("currency", expected, |text| text.parse().ok())?;
+        Ok(named.unwrap_or_else(|| state.reporting_currency(&caller.environment)))
+    }
+
+    /// Takes how many a list is to show.
+    pub(super) fn limit(&mut self) -> Result<u32, ApiError> {
+        Ok(self.size()?.unwrap_or(LIMITS.0))
+    }
+
+    fn size(&mut self) -> Result<Option<u32>, ApiError> {
+        self.read("limit", "must be a whole number from 1 to 1000", |text| {
+            text.parse().ok().filter(|limit| (1..=MOST).contains(limit))
+        })
+    }
+
     /// Takes what says which page of a list is asked for.
     pub(super) fn page<Id: FromStr>(&mut self) -> Result<Page<Id>, ApiError> {
-        let limit = self.read("limit", "must be a whole number from 1 to 1000", |text| {
-            text.parse().ok().filter(|limit| (1..=MOST).contains(limit))
-        })?;
+        let limit = self.size()?;
         let offset =
             self.read("offset", "must be a whole number from 0 to 4294967295", |text| {
                 text.parse().ok()
@@ -94,11 +140,13 @@ impl Query {
     pub(super) fn finish(self) -> Result<(), ApiError> {
         match self.0.into_keys().next() {
             None => Ok(()),
-            Some(name) => {
-                Err(ApiError::param("unknown_parameter", name, "is no parameter of this path"))
-            }
+            Some(name) => Err(unknown_parameter(name)),
         }
     }
+}
+
+fn unknown_parameter(name: String) -> ApiError {
+    ApiError::param("unknown_parameter", name, "is no parameter of this path")
 }
 
 /// 400: a value cannot be used.

@@ -10,6 +10,7 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
+    routing::get,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -54,7 +55,8 @@ impl Receiver {
         Some(Self { key: key.into(), clock, sink })
     }
 
-    /// Takes webhooks at any path until stopping is asked for: 204 for a good one, 401 for any other.
+    /// Takes webhooks at any path until stopping is asked for: 204 for a good one, 401 for any other. `GET /healthz`
+    /// says that it lives.
     ///
     /// # Errors
     /// When the listener breaks.
@@ -63,7 +65,8 @@ impl Receiver {
         listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<(), server::Error> {
-        let routes = Router::new().fallback(receive).with_state(self);
+        let live = get(super::health::live).fallback(receive);
+        let routes = Router::new().route("/healthz", live).fallback(receive).with_state(self);
         server::run(listener, routes, Settings::default(), shutdown).await
     }
 

@@ -1,9 +1,9 @@
 //! What surrounds every request: its id, the shape of its errors, its line in the log and its metric.
 
-use super::{State, error::ApiError};
+use super::{State, compat::Dialect, error::ApiError};
 use crate::clock::Clock;
 use axum::{
-    extract::{self, Request},
+    extract::{self, MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -40,11 +40,16 @@ pub(super) async fn envelope(
 ) -> Response {
     let id = RequestId::of(request.headers(), state.clock());
     request.extensions_mut().insert(id.clone());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
+    let dialect = Dialect::of(request.uri().path(), request.headers());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    // A caller may make up any number of paths; there are only so many routes. A path may hold a person's id at a
+    // provider, which may be an address: no log has it.
+    let route = route.unwrap_or_else(|| "none".into());
     let began = state.clock().now();
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response =
-        dressed(answer.unwrap_or_else(|_| ApiError::internal().into_response()), &id.0);
+    let answer = answer.unwrap_or_else(|_| ApiError::internal().into_response());
+    let mut response = dressed(answer, &id.0, dialect);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(NAME, value);
@@ -53,11 +58,11 @@ pub(super) async fn envelope(
     let micros = state.clock().now().micros().saturating_sub(began.micros()).max(0);
     let status = response.status().as_u16();
     metrics::counter!("customer_sync_http_requests_total",
-        "method" => known(&method), "status" => status.to_string())
+        "method" => known(&method), "route" => route.clone(), "status" => status.to_string())
     .increment(1);
-    metrics::histogram!("customer_sync_http_request_duration_seconds")
+    metrics::histogram!("customer_sync_http_request_duration_seconds", "route" => route.clone())
         .record(std::time::Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
-    tracing::debug!(request_id = %id.0, %method, path, status, duration_us = micros, "answered a request");
+    tracing::debug!(request_id = %id.0, %method, route, status, duration_us = micros, "answered a request");
     response
 }
 
@@ -74,7 +79,7 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// Gives an error its body, whether it is ours or the framework's.
-fn dressed(mut response: Response, id: &str) -> Response {
+fn dressed(mut response: Response, id: &str, dialect: Option<Dialect>) -> Response {
     let ours = response.extensions_mut().remove::<ApiError>();
     let status = response.status();
     let error = match ours {
@@ -84,7 +89,7 @@ fn dressed(mut response: Response, id: &str) -> Response {
         }
         None => return response,
     };
-    let mut rendered = error.render(id);
+    let mut rendered = error.render(id, dialect);
     // What the framework says beside its text, such as `Allow`.
     for (name, value) in response.headers() {
         if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {

@@ -13,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 
 /// A server cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +57,9 @@ pub(super) async fn run(
             },
         };
         let (routes, stopping) = (routes.clone(), shutdown.clone());
-        let header_timeout = settings.header_timeout;
+        let timeouts = (settings.header_timeout, settings.answer_timeout);
         shutdown.spawn(async move {
-            connection(stream, routes, header_timeout, stopping).await;
+            connection(stream, routes, timeouts, stopping).await;
             drop(place);
         });
     }
@@ -95,18 +96,21 @@ async fn next(
 async fn connection(
     stream: TcpStream,
     routes: Router,
-    header_timeout: Duration,
+    (header_timeout, answer_timeout): (Duration, Duration),
     shutdown: Shutdown,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
+    // A client that asks and does not read would hold its place for ever.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(answer_timeout));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
             .max_buf_size(LONGEST_HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes))
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

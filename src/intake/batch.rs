@@ -16,9 +16,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 500 events or 8 MiB: larger batches are no faster, and a transaction's memory stays small.
+    /// 500 events or 1 MiB: larger batches are no faster, and a batch needs some ten times its bytes while it is under
+    /// way.
     fn default() -> Self {
-        Self { events: 500, bytes: 8 * 1024 * 1024 }
+        Self { events: 500, bytes: 1024 * 1024 }
     }
 }
 

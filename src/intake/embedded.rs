@@ -21,6 +21,9 @@ use std::{
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
+/// Who reports that the queue cannot be read.
+const QUEUE: &str = "queue";
+
 /// How many callers may wait for their commit; the next ones wait to be let in.
 const WAITING: usize = 4_096;
 
@@ -212,7 +215,7 @@ impl<P: Process> Reader<P> {
     /// When the queue cannot be read.
     pub async fn step(&self) -> store::Result<Step> {
         let batch = self.take().await?;
-        self.health.up(health::DATABASE);
+        self.health.part(QUEUE).up(health::DATABASE);
         if batch.is_empty() {
             return Ok(Step::Idle);
         }
@@ -252,7 +255,7 @@ pub async fn run<P: Process>(reader: Reader<P>, wake: Arc<Notify>) -> Result<(),
             }
             Ok(Step::GivenUp) => break,
             Err(error) => {
-                reader.health.down(health::DATABASE, chain(&error));
+                reader.health.part(QUEUE).down(health::DATABASE, chain(&error));
                 reader.shutdown.sleep(backoff.next()).await;
             }
         }

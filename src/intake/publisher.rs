@@ -8,6 +8,7 @@ use super::{
     envelope::{self, Label, Unfit},
     rabbitmq::{self, Link, short},
     topology,
+    wire::Seen,
 };
 use crate::{
     clock::Clock,
@@ -19,11 +20,18 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    BasicProperties, Channel, Confirmation, ConnectionStatus, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable},
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
@@ -97,6 +105,15 @@ struct Inner {
     shutdown: Shutdown,
     window: Arc<Semaphore>,
     line: Mutex<Line>,
+    /// Whether an event found no queue.
+    is_unroutable: AtomicBool,
+}
+
+const CONFIRMED: &str = "confirmed";
+const FAILED: &str = "failed";
+
+fn published(outcome: &'static str) -> metrics::Counter {
+    metrics::counter!("customer_sync_broker_published_total", "outcome" => outcome)
 }
 
 /// The connection, made when it is first needed. Held while a message is written: two written at once could be
@@ -110,12 +127,16 @@ struct Line {
 struct Open {
     link: Link,
     channel: Channel,
+    /// Whether a confirm did not come by it.
+    is_silent: Arc<AtomicBool>,
 }
 
-/// A message that was written and waits for its confirm.
-struct Written {
-    confirm: PublisherConfirm,
-    seen: Arc<super::wire::Seen>,
+/// The connection that a message was written to, for who waits for its confirm: whoever has waited to the end can see
+/// and say how that connection is without waiting for its turn at the line, which may be long.
+struct Used {
+    seen: Arc<Seen>,
+    status: ConnectionStatus,
+    is_silent: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Publisher {
@@ -128,9 +149,14 @@ impl Publisher {
     /// Connects when it is first used.
     pub fn new(settings: Settings, clock: Clock, health: Health, shutdown: Shutdown) -> Self {
         let window = Arc::new(Semaphore::new(settings.window));
-        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(15));
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let line = Mutex::new(Line { open: None, backoff, not_before: None });
-        Self(Arc::new(Inner { settings, clock, health, shutdown, window, line }))
+        // A counter that appears with its first failure has not risen, as Prometheus sees it.
+        for outcome in [CONFIRMED, FAILED] {
+            published(outcome).increment(0);
+        }
+        let is_unroutable = AtomicBool::new(false);
+        Self(Arc::new(Inner { settings, clock, health, shutdown, window, line, is_unroutable }))
     }
 
     /// Publishes an event; it is kept when this returns. It goes on when the caller goes away.
@@ -170,12 +196,8 @@ impl Publisher {
     pub async fn keep(&self) -> Result<(), rabbitmq::Error> {
         let shutdown = &self.0.shutdown;
         while !shutdown.is_requested() {
-            match self.0.line.lock().await.channel(&self.0).await {
-                Err(Error::Away(error @ (rabbitmq::Error::Url | rabbitmq::Error::Name(_)))) => {
-                    return Err(error);
-                }
-                Ok(_) | Err(_) => shutdown.sleep(Duration::from_secs(5)).await,
-            };
+            self.0.look().await?;
+            shutdown.sleep(Duration::from_secs(5)).await;
         }
         Ok(())
     }
@@ -189,6 +211,34 @@ impl Publisher {
 }
 
 impl Inner {
+    /// Says how the broker is although nobody publishes: whoever sends only to those that are ready would never
+    /// learn that it answers again.
+    async fn look(&self) -> Result<(), rabbitmq::Error> {
+        let mut line = self.line.lock().await;
+        match line.channel(self).await {
+            Err(Error::Away(error @ (rabbitmq::Error::Url | rabbitmq::Error::Name(_)))) => {
+                return Err(error);
+            }
+            Err(_) => return Ok(()),
+            Ok(open) if open.link.connection.status().blocked() => {
+                self.health.down(health::PUBLISHER, chain(&Error::Blocked));
+                return Ok(());
+            }
+            Ok(open) if self.is_unroutable.swap(false, Ordering::SeqCst) => {
+                // Somebody took the queue or its binding away, and maybe no consumer runs that would make it again.
+                let declaring = topology::declare(&open.link, &self.settings.topology);
+                if !matches!(timeout(self.settings.patience, declaring).await, Ok(Ok(_))) {
+                    self.is_unroutable.store(true, Ordering::SeqCst);
+                    line.open = None;
+                    return Ok(());
+                }
+            }
+            Ok(_) => {}
+        }
+        self.health.up(health::PUBLISHER);
+        Ok(())
+    }
+
     async fn publish(
         &self,
         label: Label,
@@ -197,11 +247,12 @@ impl Inner {
         deadline: Instant,
     ) -> Result<(), Error> {
         let id = self.clock.new_id().to_string();
+        let used = OnceLock::new();
         let attempt = async {
-            let Written { confirm, seen } = self.write(&id, label, &body).await?;
+            let confirm = self.write(&id, label, &body, &used).await?;
             let confirmation = confirm.await.map_err(|error| Error::Broken(error.into()))?;
             // lapin gives a returned message to any of the confirms in flight: the id decides, not its word.
-            if seen.was_returned(&id) {
+            if used.get().is_some_and(|used: &Used| used.seen.was_returned(&id)) {
                 return Err(Error::Unroutable(self.settings.topology.exchange.clone()));
             }
             match confirmation {
@@ -211,24 +262,33 @@ impl Inner {
         };
         let result = match timeout_at(deadline, attempt).await {
             Ok(result) => result,
-            Err(_) => Err(self.give_up().await),
+            Err(_) => Err(give_up(used.get())),
         };
+        if matches!(result, Err(Error::Unroutable(_))) {
+            self.is_unroutable.store(true, Ordering::SeqCst);
+        }
         let outcome = match &result {
             Ok(()) => {
                 self.health.up(health::PUBLISHER);
-                "confirmed"
+                CONFIRMED
             }
             Err(error) => {
                 self.health.down(health::PUBLISHER, chain(error));
-                "failed"
+                FAILED
             }
         };
-        metrics::counter!("customer_sync_broker_published_total", "outcome" => outcome)
-            .increment(1);
+        published(outcome).increment(1);
         result
     }
 
-    async fn write(&self, id: &str, label: Label, body: &[u8]) -> Result<Written, Error> {
+    /// Writes a message, and notes by which connection.
+    async fn write(
+        &self,
+        id: &str,
+        label: Label,
+        body: &[u8],
+        used: &OnceLock<Used>,
+    ) -> Result<PublisherConfirm, Error> {
         let unusable = |error| Error::Away(error);
         let mut line = self.line.lock().await;
         let open = line.channel(self).await?;
@@ -238,35 +298,33 @@ impl Inner {
         let exchange = short(&self.settings.topology.exchange).map_err(unusable)?;
         let key = short(&label.routing_key).map_err(unusable)?;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let confirm = open
-            .channel
+        used.get_or_init(|| Used {
+            seen: open.link.seen.clone(),
+            status: open.link.connection.status().clone(),
+            is_silent: open.is_silent.clone(),
+        });
+        open.channel
             .basic_publish(exchange, key, options, body, properties(id, label))
             .await
-            .map_err(|error| Error::Broken(error.into()))?;
-        Ok(Written { confirm, seen: open.link.seen.clone() })
+            .map_err(|error| Error::Broken(error.into()))
     }
+}
 
-    /// After a confirm that did not come: a broker that says why keeps its connection, a silent one loses it.
-    async fn give_up(&self) -> Error {
-        let mut line = self.line.lock().await;
-        match &line.open {
-            Some(open) if open.link.connection.status().blocked() => Error::Blocked,
-            _ => {
-                line.open = None;
-                Error::Timeout
-            }
-        }
+/// After a confirm that did not come: a broker that says why keeps its connection, a silent one loses the one
+/// that was used. A newer one is no worse for it, nor is any for a message that was never written.
+fn give_up(used: Option<&Used>) -> Error {
+    match used {
+        Some(used) if used.status.blocked() => return Error::Blocked,
+        Some(used) => used.is_silent.store(true, Ordering::SeqCst),
+        None => {}
     }
+    Error::Timeout
 }
 
 impl Line {
     /// The open channel; a new one when it broke, but not again at once after a failure.
     async fn channel(&mut self, inner: &Inner) -> Result<&Open, Error> {
-        let broken = self
-            .open
-            .as_ref()
-            .is_none_or(|open| !open.link.is_open() || !open.channel.status().connected());
-        if broken {
+        if self.open.as_ref().is_none_or(Open::is_broken) {
             self.open = None;
             if self.not_before.is_some_and(|time| Instant::now() < time) {
                 return Err(Error::Waiting);
@@ -289,6 +347,14 @@ impl Line {
     }
 }
 
+impl Open {
+    fn is_broken(&self) -> bool {
+        !self.link.is_open()
+            || !self.channel.status().connected()
+            || self.is_silent.load(Ordering::SeqCst)
+    }
+}
+
 async fn connect(settings: &Settings) -> Result<Open, rabbitmq::Error> {
     let link = Link::open(&settings.url, "publisher").await?;
     let opening = async {
@@ -301,7 +367,7 @@ async fn connect(settings: &Settings) -> Result<Open, rabbitmq::Error> {
     };
     let channel =
         timeout(settings.patience, opening).await.map_err(|_| rabbitmq::Error::Timeout)??;
-    Ok(Open { link, channel })
+    Ok(Open { link, channel, is_silent: Arc::default() })
 }
 
 fn properties(id: &str, label: Label) -> BasicProperties {

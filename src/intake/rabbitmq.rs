@@ -7,14 +7,14 @@
 use super::{
     Process,
     batch::{self, Limits},
-    chain, commit,
+    chain, commit, depth,
     envelope::{self, Envelope, Field},
     topology,
     wire::{Seen, stream},
 };
 use crate::{
     health::{self, Health},
-    model::{inbound::Raw, secret::Secret, time::Timestamp},
+    model::{inbound::Raw, secret::Secret},
     retry::Backoff,
     shutdown::Shutdown,
 };
@@ -29,7 +29,7 @@ use lapin::{
 };
 use std::{
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::timeout;
@@ -46,11 +46,13 @@ pub struct Settings {
     pub url: Secret,
     /// The names of exchanges and queues.
     pub topology: topology::Settings,
-    /// How many messages the broker may send ahead, per queue: the back-pressure. It counts messages only, so
-    /// lower it as bodies grow.
+    /// How many messages the broker may send ahead, per queue: the back-pressure. Of their bytes twice as many as a
+    /// batch takes: those of one that is under way, and those of the next.
     pub prefetch: u16,
     /// How much one batch takes.
     pub batch: Limits,
+    /// How long the broker may take to declare what is missing and to begin to deliver.
+    pub patience: Duration,
     /// How often the connection's state is looked at when nothing arrives.
     pub check: Duration,
 }
@@ -63,7 +65,8 @@ impl Settings {
             topology: topology::Settings::default(),
             prefetch: 1_000,
             batch: Limits::default(),
-            check: Duration::from_secs(30),
+            patience: PATIENCE,
+            check: Duration::from_secs(1),
         }
     }
 }
@@ -78,8 +81,13 @@ pub enum Error {
     #[error("the name `{0}` of an exchange or queue is longer than 255 bytes")]
     Name(String),
     /// It did not answer in time.
-    #[error("the broker did not answer within 15 seconds")]
+    #[error("the broker did not answer in time")]
     Timeout,
+    /// It took what was asked about a queue and did not answer in time.
+    #[error(
+        "the broker did not answer in time about queue {0}; where that lasts, the queue may have no leader"
+    )]
+    Silent(String),
     /// It refused or went away.
     #[error("the broker refused or went away")]
     Broker(#[from] lapin::Error),
@@ -127,6 +135,7 @@ impl Link {
 
     /// It is going away in any case: the broker gives back what was not acknowledged.
     pub(super) async fn close(self) {
+        self.seen.ahead.end();
         let _ = timeout(FAREWELL, self.connection.close(200, "OK".into())).await;
     }
 }
@@ -136,7 +145,8 @@ pub(super) fn short(name: &str) -> Result<ShortString, Error> {
     ShortString::try_new(name).map_err(|_| Error::Name(name.to_owned()))
 }
 
-/// Consumes the intake queue and the dead letters until stopping is asked for.
+/// Consumes the intake queue and the dead letters until stopping is asked for: each on a connection of its own, so
+/// that a queue which does not answer ends nobody else's work.
 ///
 /// # Errors
 /// When the settings cannot be used; whatever else fails is rebuilt and tried again.
@@ -146,58 +156,114 @@ pub async fn run<P: Process>(
     health: Health,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let mut backoff = backoff();
-    while !shutdown.is_requested() {
-        let opened = tokio::select! {
-            () = shutdown.requested() => break,
-            opened = Link::open(&settings.url, "consumer") => opened,
-        };
-        let link = match opened {
-            Ok(link) => link,
-            Err(error @ (Error::Url | Error::Name(_))) => return Err(error),
-            Err(error) => {
-                health.down(health::BROKER, chain(&error));
-                shutdown.sleep(backoff.next()).await;
-                continue;
-            }
-        };
-        let lane = |queue, dead| Lane {
-            link: &link,
-            queue,
-            dead,
-            settings: &settings,
-            process: &process,
-            health: &health,
-            shutdown: &shutdown,
-        };
-        let intake = lane(&settings.topology.queue, false);
-        let dead = lane(&settings.topology.dead_queue, true);
-        let (worked, _) = tokio::join!(intake.run(), dead.run());
-        if worked {
-            backoff.reset();
-        }
-        link.close().await;
-        if !shutdown.is_requested() {
-            metrics::counter!("customer_sync_broker_reconnects_total").increment(1);
-            shutdown.sleep(backoff.next()).await;
-        }
-    }
-    Ok(())
+    let queue = |dead| Queue {
+        dead,
+        settings: &settings,
+        process: &process,
+        health: &health,
+        shutdown: &shutdown,
+        unread: Mutex::default(),
+    };
+    let (intake, dead) = (queue(false), queue(true));
+    let (intake, dead) = tokio::join!(intake.consume(), dead.consume());
+    intake.and(dead)
 }
 
-fn backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(200), Duration::from_secs(30))
-}
-
-/// One queue on one connection, with channels of its own: a channel's error ends nothing else.
-struct Lane<'a, P> {
-    link: &'a Link,
-    queue: &'a str,
+/// One of the two queues, and what its messages are given to.
+#[derive(Debug)]
+struct Queue<'a, P> {
     dead: bool,
     settings: &'a Settings,
     process: &'a P,
     health: &'a Health,
     shutdown: &'a Shutdown,
+    /// Why the dead letters are not read, as it was told last.
+    unread: Mutex<Option<String>>,
+}
+
+impl<P: Process> Queue<'_, P> {
+    fn name(&self) -> &str {
+        let topology = &self.settings.topology;
+        if self.dead { &topology.dead_queue } else { &topology.queue }
+    }
+
+    /// Its word in metrics.
+    fn label(&self) -> &'static str {
+        if self.dead { "dead" } else { "intake" }
+    }
+
+    /// Says why the dead letters are not read, once for each reason.
+    fn tell_unread(&self, reason: &str) {
+        if self.is_news(Some(reason)) {
+            let queue = self.name();
+            tracing::warn!(queue, reason, "the dead letters are not read at present");
+        }
+    }
+
+    /// Says that they are, where they were not.
+    fn tell_read(&self) {
+        if self.is_news(None) {
+            tracing::info!(queue = self.name(), "the dead letters are read again");
+        }
+    }
+
+    fn is_news(&self, unread: Option<&str>) -> bool {
+        let mut told = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = told.as_deref() != unread;
+        *told = unread.map(str::to_owned);
+        is_news
+    }
+
+    /// Rebuilds the connection until stopping is asked for.
+    async fn consume(&self) -> Result<(), Error> {
+        let role = if self.dead { "dead letters" } else { "consumer" };
+        let mut backoff = backoff();
+        while !self.shutdown.is_requested() {
+            let opened = tokio::select! {
+                () = self.shutdown.requested() => break,
+                opened = Link::open(&self.settings.url, role) => opened,
+            };
+            let link = match opened {
+                Ok(link) => link,
+                Err(error @ (Error::Url | Error::Name(_))) => return Err(error),
+                Err(error) => {
+                    if self.dead {
+                        self.tell_unread(&chain(&error));
+                    } else {
+                        self.health.down(health::BROKER, chain(&error));
+                    }
+                    self.shutdown.sleep(backoff.next()).await;
+                    continue;
+                }
+            };
+            link.seen.ahead.limit(self.settings.batch.bytes.saturating_mul(2));
+            let lane = Lane { link: &link, queue: self };
+            let worked = tokio::select! {
+                worked = lane.run() => worked,
+                never = depth::measure(&link, (self.label(), self.name()), self.shutdown) => match never {},
+            };
+            if worked {
+                backoff.reset();
+            }
+            link.close().await;
+            if !self.shutdown.is_requested() {
+                metrics::counter!("customer_sync_broker_reconnects_total").increment(1);
+                self.shutdown.sleep(backoff.next()).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A broker that answers again is found within some seconds, however long it was away: asking costs it nothing.
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(200), Duration::from_secs(5))
+}
+
+/// A queue on an open connection.
+struct Lane<'a, P> {
+    link: &'a Link,
+    queue: &'a Queue<'a, P>,
 }
 
 /// Why a lane's channel ended without an error.
@@ -210,7 +276,7 @@ impl<P: Process> Lane<'_, P> {
     /// Rebuilds the channel until the connection is gone or stopping is asked for; whether it committed anything.
     async fn run(&self) -> bool {
         let (mut worked, mut backoff) = (false, backoff());
-        while !self.shutdown.is_requested() && self.link.is_open() {
+        while !self.queue.shutdown.is_requested() && self.link.is_open() {
             let mut committed = false;
             match self.consume(&mut committed).await {
                 Ok(Ended::Stopped) => return worked || committed,
@@ -222,7 +288,7 @@ impl<P: Process> Lane<'_, P> {
                 backoff.reset();
             }
             if self.link.is_open() {
-                self.shutdown.sleep(backoff.next()).await;
+                self.queue.shutdown.sleep(backoff.next()).await;
             }
         }
         worked
@@ -231,37 +297,68 @@ impl<P: Process> Lane<'_, P> {
     /// The dead letters do not make readiness red: without them no event waits.
     fn report(&self, error: &Error) {
         let reason = chain(error);
-        if !self.dead {
-            self.health.down(health::BROKER, reason);
-        } else if self.link.is_open() {
-            tracing::warn!(queue = self.queue, reason, "the dead letters are not read at present");
+        if self.queue.dead {
+            if self.link.is_open() || matches!(error, Error::Silent(_)) {
+                self.queue.tell_unread(&reason);
+            }
+        } else {
+            self.queue.health.down(health::BROKER, reason);
         }
     }
 
-    async fn consume(&self, committed: &mut bool) -> Result<Ended, Error> {
-        if !self.dead {
-            for finding in topology::declare(self.link, &self.settings.topology).await? {
+    /// Declares what is missing and begins to consume.
+    async fn open(&self) -> Result<(Channel, Consumer), Error> {
+        if self.queue.dead {
+            // What is wrong with it is told with the rest.
+            topology::declare_dead(self.link, &self.queue.settings.topology).await?;
+        } else {
+            for finding in topology::declare(self.link, &self.queue.settings.topology).await? {
                 tracing::warn!("{finding}");
             }
         }
         let channel = self.link.connection.create_channel().await?;
-        channel.basic_qos(self.settings.prefetch, BasicQosOptions::default()).await?;
+        channel.basic_qos(self.queue.settings.prefetch, BasicQosOptions::default()).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let consumer =
-            channel.basic_consume(short(self.queue)?, "".into(), options, arguments).await?;
-        if !self.dead {
-            self.health.up(health::BROKER);
+            channel.basic_consume(short(self.queue.name())?, "".into(), options, arguments).await?;
+        Ok((channel, consumer))
+    }
+
+    async fn consume(&self, committed: &mut bool) -> Result<Ended, Error> {
+        let Ok(opened) = timeout(self.queue.settings.patience, Box::pin(self.open())).await else {
+            // A broker that is only starting may take what it is asked and never answer, on a connection that is well
+            // by its heartbeats.
+            self.link.seen.ahead.end();
+            let _ = timeout(FAREWELL, self.link.connection.close(200, "OK".into())).await;
+            return Err(Error::Silent(self.queue.name().to_owned()));
+        };
+        let (channel, consumer) = opened?;
+        if self.queue.dead {
+            self.queue.tell_read();
+        } else {
+            self.queue.health.up(health::BROKER);
         }
+        let ended = self.batches(&channel, consumer, committed).await;
+        self.link.seen.ahead.forget(channel.id());
+        ended
+    }
+
+    async fn batches(
+        &self,
+        channel: &Channel,
+        consumer: Consumer,
+        committed: &mut bool,
+    ) -> Result<Ended, Error> {
         let mut deliveries = pin!(consumer.peekable());
-        let mut check = tokio::time::interval(self.settings.check);
+        let mut check = tokio::time::interval(self.queue.settings.check);
         loop {
             tokio::select! {
                 biased;
-                () = self.shutdown.requested() => break,
+                () = self.queue.shutdown.requested() => break,
                 next = deliveries.as_mut().peek() => match next {
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error.clone().into()),
-                    None => return Err(Error::Canceled(self.queue.to_owned())),
+                    None => return Err(Error::Canceled(self.queue.name().to_owned())),
                 },
                 _ = check.tick() => {
                     if !self.link.is_open() || !channel.status().connected() {
@@ -270,13 +367,14 @@ impl<P: Process> Lane<'_, P> {
                     continue;
                 }
             }
-            match self.batch(&channel, &mut deliveries, committed).await? {
+            match self.batch(channel, &mut deliveries, committed).await? {
                 Ended::Stopped => {}
                 Ended::Broken => return Ok(Ended::Broken),
             }
         }
         // Closing, not only canceling, gives back at once what was sent ahead: with a single active consumer
         // the next one would wait for it.
+        self.link.seen.ahead.end();
         let _ = timeout(FAREWELL, channel.close(200, "OK".into())).await;
         Ok(Ended::Stopped)
     }
@@ -289,23 +387,33 @@ impl<P: Process> Lane<'_, P> {
         committed: &mut bool,
     ) -> Result<Ended, Error> {
         let arrived =
-            batch::gather(deliveries, self.settings.batch, |one: &Delivery| one.data.len());
+            batch::gather(deliveries, self.queue.settings.batch, |one: &Delivery| one.data.len());
         let Some(last) = arrived.last().map(|delivery| delivery.acker.clone()) else {
             return Ok(Ended::Stopped);
         };
-        let now = self.process.now();
-        let raws: Vec<Raw> = arrived.into_iter().map(|one| read(one, self.dead, now)).collect();
-        let origin = if self.dead { "dead" } else { "intake" };
+        let bytes = arrived.iter().map(|delivery| delivery.data.len()).sum();
+        let raws: Vec<Raw> = arrived.into_iter().map(|one| read(one, self.queue.dead)).collect();
+        let origin = self.queue.label();
         // On a broken channel the messages come again: no use in holding them through an outage.
         let worthwhile = || channel.status().connected();
-        let done =
-            commit(self.process, &raws, origin, self.health, self.shutdown, worthwhile).await;
+        let done = commit(
+            self.queue.process,
+            &raws,
+            origin,
+            self.queue.health,
+            self.queue.shutdown,
+            worthwhile,
+        )
+        .await;
         if done.is_none() {
-            let stopped = self.shutdown.is_requested();
+            let stopped = self.queue.shutdown.is_requested();
             return Ok(if stopped { Ended::Stopped } else { Ended::Broken });
         }
         *committed = true;
-        let acknowledged = last.ack(BasicAckOptions { multiple: true }).await?;
+        let acknowledging = last.ack(BasicAckOptions { multiple: true });
+        // On a connection that dies at this moment the client may never say so (lapin 4.12).
+        let acknowledged = timeout(FAREWELL, acknowledging).await.map_err(|_| Error::Gone)??;
+        self.link.seen.ahead.settled(channel.id(), bytes);
         if !acknowledged {
             tracing::debug!(
                 events = raws.len(),
@@ -316,7 +424,7 @@ impl<P: Process> Lane<'_, P> {
     }
 }
 
-fn read(delivery: Delivery, dead: bool, now: Timestamp) -> Raw {
+fn read(delivery: Delivery, dead: bool) -> Raw {
     let headers = delivery.properties.headers().as_ref().map(FieldTable::inner);
     let envelope = Envelope {
         routing_key: delivery.routing_key.as_str().to_owned(),
@@ -324,7 +432,7 @@ fn read(delivery: Delivery, dead: bool, now: Timestamp) -> Raw {
         timestamp: *delivery.properties.timestamp(),
         body: delivery.data.into(),
     };
-    if dead { envelope::open_dead(envelope, now) } else { envelope::open(envelope, now) }
+    if dead { envelope::open_dead(envelope) } else { envelope::open(envelope) }
 }
 
 fn entry((name, value): (&ShortString, &AMQPValue)) -> (String, Field) {

@@ -82,14 +82,25 @@ impl fmt::Display for Part<'_> {
 
 /// All of it, in an order in which each finds what it needs.
 fn parts(settings: &Settings) -> [Part<'_>; 6] {
-    let Settings { exchange, queue, dead_exchange, dead_queue, .. } = settings;
+    let Settings { exchange, queue, dead_exchange, .. } = settings;
+    let [exchange_of_dead, queue_of_dead, binding_of_dead] = dead_parts(settings);
+    [
+        exchange_of_dead,
+        queue_of_dead,
+        binding_of_dead,
+        Part::Exchange { name: exchange, topic: true },
+        Part::Queue { name: queue, dead_exchange: Some(dead_exchange) },
+        Part::Binding { queue, exchange },
+    ]
+}
+
+/// What the dead letters need.
+fn dead_parts(settings: &Settings) -> [Part<'_>; 3] {
+    let Settings { dead_exchange, dead_queue, .. } = settings;
     [
         Part::Exchange { name: dead_exchange, topic: false },
         Part::Queue { name: dead_queue, dead_exchange: None },
         Part::Binding { queue: dead_queue, exchange: dead_exchange },
-        Part::Exchange { name: exchange, topic: true },
-        Part::Queue { name: queue, dead_exchange: Some(dead_exchange) },
-        Part::Binding { queue, exchange },
     ]
 }
 
@@ -122,12 +133,28 @@ fn has_default_limit(version: Option<&str>) -> bool {
 /// # Errors
 /// When the connection is gone or a name cannot be used; all else is a finding.
 pub(super) async fn declare(link: &Link, settings: &Settings) -> Result<Vec<Finding>, Error> {
+    declare_parts(link, settings, &parts(settings)).await
+}
+
+/// Declares what the dead letters need and is missing, unless `declare` is off.
+///
+/// # Errors
+/// As [`declare`].
+pub(super) async fn declare_dead(link: &Link, settings: &Settings) -> Result<Vec<Finding>, Error> {
+    declare_parts(link, settings, &dead_parts(settings)).await
+}
+
+async fn declare_parts(
+    link: &Link,
+    settings: &Settings,
+    parts: &[Part<'_>],
+) -> Result<Vec<Finding>, Error> {
     if !settings.declare {
         return Ok(Vec::new());
     }
     let mut probe = Probe { link, channel: None };
     let mut findings = Vec::new();
-    for part in parts(settings) {
+    for part in parts.iter().copied() {
         let refusal = probe.declare(part).await?;
         let existing = match (refusal, part) {
             (None, _) => continue,
@@ -184,6 +211,27 @@ fn unreachable(error: &Error) -> Finding {
         subject: "broker".into(),
         problem: chain(error),
         cure: "check amqp.url, and that the broker runs and lets this user in".into(),
+    }
+}
+
+/// Asks how many messages wait, on a channel of its own.
+pub(super) struct Waiting<'a>(Probe<'a>);
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(link: &'a Link) -> Self {
+        Self(Probe { link, channel: None })
+    }
+
+    /// How many wait in a queue; none where it does not exist or may not be looked at.
+    ///
+    /// # Errors
+    /// When the connection is gone or the name cannot be used.
+    pub(super) async fn of(&mut self, name: &str) -> Result<Option<u32>, Error> {
+        let found = self.0.find(Part::Queue { name, dead_exchange: None }).await?;
+        Ok(found.and_then(|found| match found {
+            Found::There { waiting, .. } => Some(waiting),
+            Found::Missing | Found::Unknown => None,
+        }))
     }
 }
 

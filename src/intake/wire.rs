@@ -5,16 +5,19 @@
 //! aborts the process at some hundred nested arrays. Both are mended here in place, without a change of
 //! length: bytes that are no UTF-8 become `?`, and what is nested too deep becomes a byte array.
 //!
-//! Two things are noted on the way that the client does not tell: the server's version, and which published
-//! messages were returned (with several confirms in flight it gives a returned message to any of them).
+//! Three things are noted on the way that the client does not tell: the server's version, which published
+//! messages were returned (with several confirms in flight it gives a returned message to any of them), and how many
+//! bytes of messages arrived that nobody has settled yet: see [`ahead`].
 //!
 //! Frames and values: AMQP 0-9-1, sections 2.3.5 and 4.2; field types: RabbitMQ's errata.
 
+use ahead::Ahead;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Mutex, OnceLock, PoisonError},
 };
 
+pub mod ahead;
 pub mod stream;
 
 const METHOD: u8 = 1;
@@ -33,6 +36,8 @@ const DEPTH: usize = 8;
 pub struct Seen {
     version: OnceLock<String>,
     returned: Mutex<HashSet<String>>,
+    /// What was sent ahead.
+    pub ahead: Ahead,
 }
 
 impl Seen {
@@ -58,6 +63,10 @@ pub struct Scanner {
     passing: usize,
     /// Channels whose next header belongs to a returned message.
     returning: HashSet<u16>,
+    /// How large the message is that arrives on a channel, and how much of it is still to come.
+    arriving: HashMap<u16, (usize, usize)>,
+    /// The message that is complete once what passes has passed.
+    completes: Option<(u16, usize)>,
     /// What arrives is no AMQP 0-9-1: it passes as it is.
     foreign: bool,
 }
@@ -78,6 +87,9 @@ impl Scanner {
                 if self.passing > 0 {
                     return at;
                 }
+                if let Some((channel, size)) = self.completes.take() {
+                    seen.ahead.arrived(channel, size);
+                }
                 continue;
             }
             let Some(&[kind, c0, c1, s0, s1, s2, s3]) = bytes.get(at..at + PREFIX) else {
@@ -85,23 +97,43 @@ impl Scanner {
             };
             let size = u32::from_be_bytes([s0, s1, s2, s3]) as usize;
             let frame = PREFIX + size + 1;
+            let channel = u16::from_be_bytes([c0, c1]);
             match kind {
                 METHOD | HEADER if frame <= LARGEST => {
                     let Some(payload) = bytes.get_mut(at + PREFIX..at + PREFIX + size) else {
                         return at;
                     };
-                    self.mend(kind, u16::from_be_bytes([c0, c1]), payload, seen);
+                    self.mend(kind, channel, payload, seen);
                     self.passing = frame;
                 }
-                METHOD | HEADER | BODY | HEARTBEAT => self.passing = frame,
+                METHOD | HEADER | BODY | HEARTBEAT => {
+                    if kind == BODY {
+                        self.count(channel, size);
+                    }
+                    self.passing = frame;
+                }
                 _ => self.foreign = true,
             }
         }
     }
 
+    /// Notes that so much of a body comes next.
+    fn count(&mut self, channel: u16, size: usize) {
+        let Some((whole, missing)) = self.arriving.get_mut(&channel) else { return };
+        *missing = missing.saturating_sub(size);
+        if *missing == 0 {
+            self.completes = Some((channel, *whole));
+            self.arriving.remove(&channel);
+        }
+    }
+
     fn mend(&mut self, kind: u8, channel: u16, payload: &mut [u8], seen: &Seen) {
-        let mut walk = Walk { bytes: payload, at: 0 };
+        let mut walk = Walk { end: payload.len(), bytes: payload, at: 0 };
         if kind == HEADER {
+            let size = walk.body_size().and_then(|size| usize::try_from(size).ok());
+            if let Some(size) = size.filter(|size| *size > 0) {
+                self.arriving.insert(channel, (size, size));
+            }
             let message_id = walk.header();
             if self.returning.remove(&channel)
                 && let Some(message_id) = message_id
@@ -117,6 +149,11 @@ impl Scanner {
             Some(Method::Return) => {
                 self.returning.insert(channel);
             }
+            Some(Method::Opened) => {
+                self.returning.remove(&channel);
+                self.arriving.remove(&channel);
+                seen.ahead.opened(channel);
+            }
             _ => {}
         }
     }
@@ -124,6 +161,7 @@ impl Scanner {
 
 enum Method {
     Start(Option<String>),
+    Opened,
     Return,
     Other,
 }
@@ -132,6 +170,8 @@ enum Method {
 struct Walk<'a> {
     bytes: &'a mut [u8],
     at: usize,
+    /// Where the table or array ends that it is in, else the payload: nothing behind it is read or changed.
+    end: usize,
 }
 
 impl Walk<'_> {
@@ -142,6 +182,8 @@ impl Walk<'_> {
                 self.skip(2)?;
                 Some(Method::Start(self.server_version()))
             }
+            // channel.open-ok
+            (20, 11) => Some(Method::Opened),
             // connection.close and channel.close: code, text
             (10, 50) | (20, 40) => {
                 self.skip(2)?;
@@ -185,6 +227,12 @@ impl Walk<'_> {
             self.value(DEPTH)?;
         }
         None
+    }
+
+    /// How large the body is of which this is the content header. Stays where it is.
+    fn body_size(&self) -> Option<u64> {
+        // class, weight
+        self.bytes.get(4..)?.first_chunk().map(|size| u64::from_be_bytes(*size))
     }
 
     /// A content header; its `message-id`.
@@ -231,17 +279,41 @@ impl Walk<'_> {
     /// The entries of a table (named) or an array up to its end. One that cannot be read becomes a byte array
     /// with all behind it.
     fn entries(&mut self, end: usize, named: bool, depth: usize) {
+        let outer = std::mem::replace(&mut self.end, end);
         while self.at < end {
+            let begun = self.at;
             if named && (self.short().is_none() || self.at >= end) {
+                self.fill(begun, end, named);
                 break;
             }
             let mark = self.at;
-            if self.value(depth).is_none() || self.at > end {
-                self.blank(mark, end);
+            if self.value(depth).is_none() {
+                if !self.blank(mark, end) {
+                    self.fill(begun, end, named);
+                }
                 break;
             }
         }
         self.at = end;
+        self.end = outer;
+    }
+
+    /// Makes one entry of what stands between two places and is none: of nothing, or a byte array where it is long. In
+    /// an array as many entries of nothing. A single byte of a table can be none.
+    fn fill(&mut self, from: usize, to: usize, named: bool) {
+        let Some(all) = self.bytes.get_mut(from..to) else { return };
+        if !named {
+            all.fill(b'V');
+        } else if let [size, name @ .., kind] = all {
+            if let Ok(length) = u8::try_from(name.len()) {
+                *size = length;
+                name.fill(b'?');
+                *kind = b'V';
+            } else {
+                *size = 0;
+                self.blank(from + 1, to);
+            }
+        }
     }
 
     fn value(&mut self, depth: usize) -> Option<()> {
@@ -271,14 +343,16 @@ impl Walk<'_> {
         }
     }
 
-    /// Makes what stands between two places one byte array, where it is long enough to be one.
-    fn blank(&mut self, from: usize, to: usize) {
+    /// Makes what stands between two places one byte array, where it is long enough to be one; whether it is.
+    fn blank(&mut self, from: usize, to: usize) -> bool {
         let size = to.saturating_sub(from).checked_sub(5).and_then(|size| u32::try_from(size).ok());
         if let (Some(size), Some([kind, length @ ..])) = (size, self.bytes.get_mut(from..from + 5))
         {
             *kind = b'x';
             length.copy_from_slice(&size.to_be_bytes());
+            return true;
         }
+        false
     }
 
     fn shorts(&mut self, count: usize) -> Option<()> {
@@ -306,7 +380,7 @@ impl Walk<'_> {
     fn length(&mut self) -> Option<usize> {
         let size = u32::from_be_bytes(self.take()?) as usize;
         let end = self.at.checked_add(size)?;
-        (end <= self.bytes.len()).then_some(end)
+        (end <= self.end).then_some(end)
     }
 
     fn u8(&mut self) -> Option<u8> {
@@ -318,14 +392,14 @@ impl Walk<'_> {
     }
 
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let bytes = self.bytes.get(self.at..)?.first_chunk::<N>()?;
+        let bytes = self.bytes.get(self.at..self.end)?.first_chunk::<N>()?;
         self.at += N;
         Some(*bytes)
     }
 
     fn skip(&mut self, count: usize) -> Option<()> {
         let end = self.at.checked_add(count)?;
-        if end > self.bytes.len() {
+        if end > self.end {
             return None;
         }
         self.at = end;

@@ -24,12 +24,37 @@ impl Authority {
         Self(self.0.saturating_sub(10))
     }
 
+    /// Whether it counts when it says that somebody's address is proved: an auth source's word or the app's.
+    pub fn vouches(self) -> bool {
+        self >= Self::AUTH.weak()
+    }
+
     /// The word for it in configuration and provenance.
     pub fn name(self) -> &'static str {
         match self.0 {
             50.. => "app",
             30.. => "auth",
             _ => "payment",
+        }
+    }
+
+    /// The word for it in exported records: a weak half has its own.
+    pub fn level(self) -> &'static str {
+        match self.0 {
+            60.. => "app",
+            50.. => "app-weak",
+            40.. => "auth",
+            30.. => "auth-weak",
+            20.. => "payment",
+            _ => "payment-weak",
+        }
+    }
+
+    /// From the word in an exported record.
+    pub fn from_level(level: &str) -> Option<Self> {
+        match level.strip_suffix("-weak") {
+            Some(level) => Self::from_name(level).map(Self::weak),
+            None => Self::from_name(level),
         }
     }
 
@@ -41,5 +66,20 @@ impl Authority {
             "payment" => Some(Self::PAYMENT),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_come_back_from_their_words() {
+        for level in [Authority::APP, Authority::AUTH, Authority::PAYMENT] {
+            for level in [level, level.weak()] {
+                assert_eq!(Authority::from_level(level.level()), Some(level));
+            }
+        }
+        assert_eq!(Authority::from_level("weak"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Texts about a person, checked and cleaned once, where they come in.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// An e-mail address and whether somebody vouches for it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,6 +33,11 @@ impl Email {
         self.address.to_lowercase()
     }
 }
+
+/// The keyed hash of (environment, address): what payments are matched by, and what tells nobody the address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AddressId(pub Uuid);
 
 /// Trims a text, takes out U+0000 (Postgres cannot hold it), and refuses it empty or over a length.
 ///

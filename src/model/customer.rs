@@ -6,20 +6,26 @@ use crate::model::{
     metadata::Scalar,
     money::Currency,
     reference::Kind,
+    schema,
     subscription::SubscriptionStatus,
     time::{Timestamp, millis, millis_or_null},
 };
 use serde::{Deserialize, Serialize};
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 /// One of a customer's identities at a provider.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Identity {
     /// The namespace.
     pub provider: Arc<str>,
     /// The UID or customer id.
     pub uid: Arc<str>,
     /// `auth` or `payment`.
+    #[schema(value_type = String, pattern = "^(auth|payment)$")]
     pub kind: Kind,
 }
 
@@ -86,7 +92,7 @@ impl Totals {
 pub type Spend = BTreeMap<Option<Currency>, Totals>;
 
 /// One line of a customer's `spend`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpendLine {
     /// The currency.
     pub currency: Currency,
@@ -107,7 +113,7 @@ pub struct SpendLine {
 }
 
 /// What is known of the person and how it hangs together: everything about a customer but its money.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Person {
     /// The app's own user id.
     pub external_id: Option<Arc<str>>,
@@ -144,6 +150,20 @@ pub enum BestSubscription {
     Status(SubscriptionStatus),
 }
 
+impl PartialSchema for BestSubscription {
+    fn schema() -> RefOr<Schema> {
+        // An incomplete_expired one shows as canceled.
+        let shown = SubscriptionStatus::ALL.iter().map(|status| status.as_str());
+        let words = shown.filter(|word| *word != "incomplete_expired");
+        schema::word(
+            "The status of the best subscription; `none` where there is none.",
+            ["none"].into_iter().chain(words),
+        )
+    }
+}
+
+impl ToSchema for BestSubscription {}
+
 impl BestSubscription {
     /// The best of some; an incomplete_expired one shows as canceled (semantics 6).
     pub fn of(statuses: impl Iterator<Item = SubscriptionStatus>) -> Self {
@@ -158,15 +178,16 @@ impl BestSubscription {
 }
 
 /// A customer (contract 4).
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Customer {
     /// Always `customer`.
+    #[serde(skip_deserializing, default = "customer")]
     pub object: &'static str,
-    /// Ours.
+    /// Our id of it.
     pub id: CustomerId,
-    /// Where it belongs.
+    /// The environment that it belongs to.
     pub environment: Arc<str>,
-    /// Whether that is real money.
+    /// Whether that is `live`: real money.
     pub live: bool,
     /// What is known of the person.
     #[serde(flatten)]
@@ -195,7 +216,7 @@ pub struct Customer {
     /// Over all currencies.
     #[serde(serialize_with = "millis_or_null")]
     pub last_payment_at: Option<Timestamp>,
-    /// Of the best subscription.
+    /// The status of the best subscription, or `none`.
     pub subscription_status: BestSubscription,
     /// Grows by one with every message about this customer.
     pub version: i64,
@@ -209,12 +230,16 @@ pub struct Customer {
     pub updated_at: Timestamp,
 }
 
+fn customer() -> &'static str {
+    "customer"
+}
+
 /// What a customer's own row says of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CustomerRow {
-    /// Ours.
+    /// Our id of it.
     pub id: CustomerId,
-    /// Where it belongs.
+    /// The environment that it belongs to.
     pub environment: Arc<str>,
     /// Grows by one with every message about this customer.
     pub version: i64,
@@ -251,7 +276,7 @@ impl Customer {
         });
         let money = primary.map(|(_, totals)| totals.clone()).unwrap_or_default();
         Self {
-            object: "customer",
+            object: customer(),
             id: row.id,
             live: is_live(&row.environment),
             environment: row.environment,
@@ -339,6 +364,7 @@ mod tests {
         assert_eq!(primary(&[("USD", 0, 0)]), None);
     }
 
+    /// Pain point 33 (easy-digital-downloads#7947): money of several currencies was one sum.
     #[test]
     fn money_is_of_the_primary_currency_and_counts_are_of_all() {
         let mut dollars = totals(3, 2, 5_000);

@@ -5,6 +5,7 @@ use crate::model::{
     authority::Authority,
     payment::{PaymentFacts, PaymentKey},
     reference::{Reference, ReferenceFacts},
+    register::Register,
     stamp::{EventKey, Stamp},
     subscription::{SubscriptionFacts, SubscriptionKey},
     time::Timestamp,
@@ -63,6 +64,20 @@ pub struct PaymentAssertion {
     pub facts: PaymentFacts,
     /// Where it hangs: references named by it, each with its stamp.
     pub references: Vec<(Reference, Stamp)>,
+    /// The payer's e-mail address in lower case, where nothing names a customer and the source sets `match_email`.
+    #[serde(skip_serializing_if = "Register::is_empty")]
+    pub match_email: Register<String>,
+}
+
+/// That the app says whose a payment is.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PaymentLink {
+    /// Which payment.
+    pub key: PaymentKey,
+    /// Under which reference it hangs.
+    pub under: Reference,
+    /// When it was said.
+    pub stamp: Stamp,
 }
 
 /// What one event says of one subscription.
@@ -85,12 +100,18 @@ pub struct Assertions {
     pub payments: Vec<PaymentAssertion>,
     /// Of subscriptions.
     pub subscriptions: Vec<SubscriptionAssertion>,
+    /// Whose payments are, by the app's own word.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<PaymentLink>,
 }
 
 impl Assertions {
     /// Whether nothing is asserted.
     pub fn is_empty(&self) -> bool {
-        self.references.is_empty() && self.payments.is_empty() && self.subscriptions.is_empty()
+        self.references.is_empty()
+            && self.payments.is_empty()
+            && self.subscriptions.is_empty()
+            && self.links.is_empty()
     }
 }
 

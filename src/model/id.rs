@@ -1,7 +1,12 @@
 //! Public ids: TypeIDs, a prefix and a UUIDv7 in 26 characters of base32. The database holds the UUID.
 
+use crate::model::schema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 use uuid::Uuid;
 
 /// A text is not an id of the kind that was asked for.
@@ -50,6 +55,15 @@ macro_rules! id {
             }
         }
 
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let pattern = concat!("^", $prefix, "_[0-7][0-9a-hjkmnp-tv-z]{25}$");
+                schema::text(concat!("`", $prefix, "_` and 26 characters of base32."), pattern)
+            }
+        }
+
+        impl ToSchema for $name {}
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
@@ -74,6 +88,10 @@ id!(
 id!(
     /// An outgoing event: the same for all endpoints that it is sent to.
     EventId, "evt"
+);
+id!(
+    /// An endpoint's dead messages of a span of time, sent again.
+    RecoveryId, "rec"
 );
 id!(
     /// One outgoing event on its way to one endpoint: the `webhook-id`.

@@ -4,6 +4,7 @@ use crate::model::time::Timestamp;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
+use utoipa::ToSchema;
 
 /// The provider's HTTP headers: names in lower case, values as text.
 ///
@@ -105,7 +106,9 @@ impl fmt::Debug for Raw {
 }
 
 /// What became of an inbound event (semantics 1).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Its facts are in the state.
@@ -121,6 +124,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 5] =
+        [Self::Applied, Self::Ignored, Self::Duplicate, Self::Rejected, Self::Dead];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -134,9 +141,7 @@ impl Verdict {
 
     /// From the word.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Applied, Self::Ignored, Self::Duplicate, Self::Rejected, Self::Dead]
-            .into_iter()
-            .find(|verdict| verdict.as_str() == name)
+        Self::ALL.into_iter().find(|verdict| verdict.as_str() == name)
     }
 }
 

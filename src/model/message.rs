@@ -9,6 +9,7 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// What happened (semantics 8).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -111,6 +112,11 @@ impl EventType {
         }
     }
 
+    /// From the dotted name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// Whether a pattern takes in any type at all.
     pub fn is_pattern(pattern: &str) -> bool {
         Self::ALL.iter().any(|known| known.matches(pattern))
@@ -124,7 +130,7 @@ impl Serialize for EventType {
 }
 
 /// Which inbound event brought a change about.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Cause {
     /// The source's name.
     pub source: Arc<str>,
@@ -176,10 +182,15 @@ pub struct OutgoingEvent {
     pub previous_attributes: serde_json::Map<String, serde_json::Value>,
     /// The inbound event that brought it about.
     pub cause: Cause,
+    /// The W3C context under which its deliveries are traced; not told in the body.
+    #[serde(skip)]
+    pub trace: Option<Arc<str>>,
 }
 
 /// How a message stands.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageStatus {
     /// To be sent when due.
@@ -193,6 +204,14 @@ pub enum MessageStatus {
 }
 
 impl MessageStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Delivered, Self::Dead, Self::Canceled];
+
+    /// From the word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -215,6 +234,8 @@ pub struct Leased {
     pub attempt: i32,
     /// The bytes to send.
     pub body: Arc<str>,
+    /// The W3C context that the try belongs to.
+    pub trace: Option<Arc<str>>,
     /// The lease's end, by the database's clock.
     pub leased_until: Timestamp,
     /// Whose lease it is: only its holder may record a result.

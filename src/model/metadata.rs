@@ -1,7 +1,12 @@
 //! Metadata: at most 50 keys of 1 to 40 characters; values are text of up to 500, numbers or booleans.
 
+use crate::model::schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, Type},
+};
 
 /// One value of metadata.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -14,6 +19,15 @@ pub enum Scalar {
     /// True or false.
     Boolean(bool),
 }
+
+impl PartialSchema for Scalar {
+    fn schema() -> RefOr<Schema> {
+        let types = vec![Type::String, Type::Number, Type::Boolean];
+        schema::one_of("A value of metadata: a text, a number, or true or false.", types)
+    }
+}
+
+impl ToSchema for Scalar {}
 
 /// The most keys that are shown.
 pub const KEYS_SHOWN: usize = 50;
@@ -38,6 +52,30 @@ impl TryFrom<Value> for Scalar {
                 Err("is neither a text nor a number nor a boolean")
             }
         }
+    }
+}
+
+impl From<&str> for Scalar {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Scalar {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Scalar {
+    fn from(number: i64) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<bool> for Scalar {
+    fn from(boolean: bool) -> Self {
+        Self::Boolean(boolean)
     }
 }
 

@@ -1,7 +1,12 @@
 //! Exact money: integer minor units of one currency. Never a float.
 
+use crate::model::schema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 /// A currency code: three to five upper-case letters or digits (ISO 4217, and what providers add to it).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,6 +20,17 @@ pub struct Currency {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no currency code: three to five letters or digits are expected")]
 pub struct NoCurrency(String);
+
+impl PartialSchema for Currency {
+    fn schema() -> RefOr<Schema> {
+        schema::text(
+            "A currency: its ISO 4217 code, or what a provider adds to them.",
+            "^[A-Z0-9]{3,5}$",
+        )
+    }
+}
+
+impl ToSchema for Currency {}
 
 impl FromStr for Currency {
     type Err = NoCurrency;
@@ -34,6 +50,11 @@ impl FromStr for Currency {
 }
 
 impl Currency {
+    /// US dollars: what an environment reports in unless it is set otherwise.
+    pub fn usd() -> Self {
+        Self { bytes: *b"USD\0\0", length: 3 }
+    }
+
     /// The upper-case code.
     pub fn as_str(&self) -> &str {
         let code = self.bytes.get(..usize::from(self.length)).unwrap_or_default();

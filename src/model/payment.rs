@@ -1,16 +1,18 @@
 //! Payments: a movement of money as a set of facts, each joined by itself (semantics 5).
 
 use crate::model::{
+    contact::AddressId,
     id::{CustomerId, PaymentId},
     metadata::{KEYS_SHOWN, Scalar},
     money::{Currency, Money},
     reference::{Kind, ReferenceId},
-    register::Register,
+    register::{Assertion, Register},
     stamp::Stamp,
     time::{Timestamp, millis, millis_or_null},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
+use utoipa::ToSchema;
 
 /// (namespace, provider's payment id): one name of a payment. The environment stands beside it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -40,8 +42,11 @@ pub enum PaymentStatus {
 }
 
 /// What a payment's status is shown as, once refunds and disputes are looked at.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PaymentStatus)]
 pub enum ShownStatus {
     /// Begun; also a payment of which only a refund or dispute is known.
     Pending,
@@ -114,6 +119,37 @@ pub struct Captured {
     pub first: Stamp,
     /// The highest figure, in minor units.
     pub minor: i64,
+    /// Where it was captured in parts: each by the provider's id of the capture.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, i64>,
+}
+
+impl Captured {
+    /// One figure for all of it.
+    pub fn whole(first: Stamp, minor: i64) -> Self {
+        Self { first, minor, parts: BTreeMap::new() }
+    }
+
+    /// One of several captures.
+    pub fn part(first: Stamp, id: String, minor: i64) -> Self {
+        Self { first, minor: 0, parts: BTreeMap::from([(id, minor)]) }
+    }
+
+    /// What was captured: the sum of the parts, unless the provider's own figure says more.
+    pub fn sum(&self) -> i64 {
+        self.minor.max(self.parts.values().fold(0, |sum, part| sum.saturating_add(*part)))
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.minor = self.minor.max(other.minor);
+        for (id, part) in &other.parts {
+            let known = self.parts.entry(id.clone()).or_insert(*part);
+            *known = *part.max(known);
+        }
+        if other.first < self.first {
+            self.first = other.first.clone();
+        }
+    }
 }
 
 /// How far a refund got. The order is the order within one second.
@@ -193,20 +229,54 @@ pub struct Naming {
     pub last: Stamp,
 }
 
-/// Where an object hangs, by everything that was said: per kind, the references named.
+/// How an object came to name a reference. The order is the order of precedence.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The app linked it, whatever the object itself says.
+    Linked,
+    /// The object named an external_id.
+    External,
+    /// It named an auth UID.
+    Auth,
+    /// It named a payment provider's customer id.
+    Payment,
+    /// It named a customer that the API made.
+    #[serde(rename = "self")]
+    Own,
+}
+
+impl From<Kind> for Place {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::External => Self::External,
+            Kind::Auth => Self::Auth,
+            Kind::Payment => Self::Payment,
+            Kind::Own => Self::Own,
+        }
+    }
+}
+
+/// Where an object hangs, by everything that was said: per place, the references named.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Namings(pub BTreeMap<Kind, BTreeMap<ReferenceId, Naming>>);
+pub struct Namings(pub BTreeMap<Place, BTreeMap<ReferenceId, Naming>>);
 
 impl Namings {
     /// Notes that a reference was named.
     pub fn name(&mut self, kind: Kind, reference: ReferenceId, stamp: &Stamp) {
         let naming = Naming { first: stamp.clone(), last: stamp.clone() };
-        self.add(kind, reference, &naming);
+        self.add(kind.into(), reference, &naming);
     }
 
-    fn add(&mut self, kind: Kind, reference: ReferenceId, naming: &Naming) {
-        let known = self.0.entry(kind).or_default().entry(reference).or_insert(naming.clone());
+    /// Notes that the app linked it to a reference.
+    pub fn link(&mut self, reference: ReferenceId, stamp: &Stamp) {
+        let naming = Naming { first: stamp.clone(), last: stamp.clone() };
+        self.add(Place::Linked, reference, &naming);
+    }
+
+    fn add(&mut self, place: Place, reference: ReferenceId, naming: &Naming) {
+        let known = self.0.entry(place).or_default().entry(reference).or_insert(naming.clone());
         if naming.first < known.first {
             known.first = naming.first.clone();
         }
@@ -217,9 +287,9 @@ impl Namings {
 
     /// Takes in what another holds.
     pub fn join(&mut self, other: &Self) {
-        for (kind, references) in &other.0 {
+        for (place, references) in &other.0 {
             for (reference, naming) in references {
-                self.add(*kind, *reference, naming);
+                self.add(*place, *reference, naming);
             }
         }
     }
@@ -229,7 +299,14 @@ impl Namings {
         self.0.values().flat_map(|references| references.keys().copied())
     }
 
-    /// The reference that counts: of the first kind that was ever named, the one named last.
+    /// When each of them was named, first and last.
+    pub fn stamps(&self) -> impl Iterator<Item = &Stamp> + '_ {
+        let namings = self.0.values().flat_map(BTreeMap::values);
+        namings.flat_map(|naming| [&naming.first, &naming.last])
+    }
+
+    /// The reference that counts: the one that the app linked last, else of the first kind that was ever named the
+    /// one named last.
     pub fn hangs_on(&self) -> Option<ReferenceId> {
         self.hung_on(None)
     }
@@ -268,9 +345,16 @@ pub struct PaymentFacts {
     /// The earliest time at which success was asserted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paid_at: Option<Timestamp>,
+    /// What objects fetched later say of that time: it was then or later. The highest counts, and only while
+    /// no event has said when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid_not_before: Option<Timestamp>,
     /// By refund id.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub refunds: BTreeMap<String, Register<Refund>>,
+    /// How far a refund got, by its id, where that was said without its amount.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refund_statuses: BTreeMap<String, Register<RefundStatus>>,
     /// Refunds without an id, by `amount currency`: each counts until one with an id and that amount arrives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unnamed_refunds: BTreeMap<String, Register<Refund>>,
@@ -297,9 +381,12 @@ pub struct PaymentFacts {
     /// The payment's own metadata, a register a key. Personal.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, Register<Option<Scalar>>>,
-    /// The payer's address where nothing else names a customer (lower case). Personal.
+    /// The payer's address, where the source sets `match_email`.
     #[serde(skip_serializing_if = "Register::is_empty")]
-    pub match_email: Register<Option<String>>,
+    pub payer: Register<AddressId>,
+    /// Whether a deletion took what it said of a person: whatever more is said is dropped, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub impersonal: bool,
     /// The earliest time of any fact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_at: Option<Timestamp>,
@@ -316,7 +403,9 @@ impl PaymentFacts {
             asked,
             captured,
             paid_at,
+            paid_not_before,
             refunds,
+            refund_statuses,
             unnamed_refunds,
             cumulative,
             disputes,
@@ -326,7 +415,8 @@ impl PaymentFacts {
             description,
             failure_code,
             metadata,
-            match_email,
+            payer,
+            impersonal,
             first_at,
             names,
         } = other;
@@ -338,7 +428,9 @@ impl PaymentFacts {
             }
         }
         self.paid_at = earliest(self.paid_at, *paid_at);
+        self.paid_not_before = self.paid_not_before.max(*paid_not_before);
         join_each(&mut self.refunds, refunds);
+        join_each(&mut self.refund_statuses, refund_statuses);
         join_each(&mut self.unnamed_refunds, unnamed_refunds);
         self.cumulative = self.cumulative.max(*cumulative);
         join_each(&mut self.disputes, disputes);
@@ -348,7 +440,8 @@ impl PaymentFacts {
         self.description.join(description);
         self.failure_code.join(failure_code);
         join_each(&mut self.metadata, metadata);
-        self.match_email.join(match_email);
+        self.payer.join(payer);
+        self.impersonal |= *impersonal;
         self.first_at = earliest(self.first_at, *first_at);
         for (name, place) in names {
             self.name(name, *place);
@@ -370,10 +463,23 @@ impl PaymentFacts {
     pub fn capture(&mut self, class: ObjectClass, currency: Currency, figure: &Captured) {
         let known =
             self.captured.entry(class).or_default().entry(currency).or_insert(figure.clone());
-        known.minor = known.minor.max(figure.minor);
-        if figure.first < known.first {
-            known.first = figure.first.clone();
-        }
+        known.join(figure);
+    }
+
+    /// The refunds that have an id and an amount, each as all that was said of it comes to, with the word that
+    /// counts for how far it got.
+    pub fn named_refunds(&self) -> impl Iterator<Item = (&String, Assertion<Refund>)> {
+        self.refunds.iter().filter_map(|(id, said)| {
+            let mut said = said.winner()?.clone();
+            if let Some(alone) = self.refund_statuses.get(id).and_then(Register::winner)
+                && (alone.authority, &alone.stamp) > (said.authority, &said.stamp)
+            {
+                said.authority = alone.authority;
+                said.stamp = alone.stamp.clone();
+                said.value.status = alone.value;
+            }
+            Some((id, said))
+        })
     }
 
     /// The payment's own metadata as it is shown.
@@ -388,7 +494,12 @@ impl PaymentFacts {
     pub fn scrub(&mut self) {
         self.description = Register::default();
         self.metadata = BTreeMap::new();
-        self.match_email = Register::default();
+        self.impersonal = true;
+    }
+
+    /// The address by which it is shown at a customer: none where it names one itself.
+    pub fn matched_by(&self) -> Option<AddressId> {
+        self.payer.value().copied().filter(|_| self.references.all().next().is_none())
     }
 }
 
@@ -407,15 +518,16 @@ fn join_each<T: Clone + PartialEq>(
 }
 
 /// A payment as the API and webhooks show it (contract 4).
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Payment {
     /// Always `payment`.
+    #[serde(skip_deserializing, default = "payment")]
     pub object: &'static str,
-    /// Ours.
+    /// Our id of it.
     pub id: PaymentId,
-    /// Where it belongs.
+    /// The environment that it belongs to.
     pub environment: Arc<str>,
-    /// Whether that is real money.
+    /// Whether that is `live`: real money.
     pub live: bool,
     /// Whose it is; null while nobody's.
     pub customer_id: Option<CustomerId>,
@@ -452,4 +564,8 @@ pub struct Payment {
     /// When it last changed here.
     #[serde(serialize_with = "millis")]
     pub updated_at: Timestamp,
+}
+
+fn payment() -> &'static str {
+    "payment"
 }

@@ -2,6 +2,7 @@
 
 use crate::model::{authority::Authority, stamp::Stamp, time::Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// One event's word about one field.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -65,6 +66,21 @@ impl<T: Clone + PartialEq> Register<T> {
         &self.assertions
     }
 
+    /// The same word about another form of the value.
+    pub fn map<U: Clone + PartialEq>(&self, form: impl Fn(&T) -> U) -> Register<U> {
+        let assertions = self
+            .assertions
+            .iter()
+            .map(|said| Assertion {
+                authority: said.authority,
+                stamp: said.stamp.clone(),
+                value: form(&said.value),
+                previous: said.previous.as_deref().map(|previous| Box::new(form(previous))),
+            })
+            .collect();
+        Register { assertions }
+    }
+
     /// Takes in what another register holds.
     pub fn join(&mut self, other: &Self) {
         for new in &other.assertions {
@@ -74,6 +90,7 @@ impl<T: Clone + PartialEq> Register<T> {
                 self.assertions.insert(place, new.clone());
             }
         }
+        self.drop_copies();
         self.prune();
     }
 
@@ -90,7 +107,8 @@ impl<T: Clone + PartialEq> Register<T> {
     /// The assertion that counts: the highest (authority, stamp), with Stripe's rule for one second.
     ///
     /// Of several updates of one instant a value counts only if more of them assert it than name it as
-    /// the previous one; if none does, the value held before that instant stands (semantics 2).
+    /// the previous one; if none does, the value held before that instant stands (semantics 2). An update is
+    /// counted once, in however many forms it came (semantics 1).
     pub fn winner(&self) -> Option<&Assertion<T>> {
         let mut rest = self.assertions.as_slice();
         while let Some(first) = rest.first() {
@@ -100,11 +118,9 @@ impl<T: Clone + PartialEq> Register<T> {
             let size = rest.iter().take_while(same).count();
             let (instant, below) = rest.split_at(size);
             let counts = |candidate: &&Assertion<T>| {
-                let asserted = instant.iter().filter(|a| a.value == candidate.value).count();
-                let replaced = instant
-                    .iter()
-                    .filter(|a| a.previous.as_deref() == Some(&candidate.value))
-                    .count();
+                let value = &candidate.value;
+                let asserted = events(instant, |said| said.value == *value);
+                let replaced = events(instant, |said| said.previous.as_deref() == Some(value));
                 asserted > replaced
             };
             if let Some(winner) = instant.iter().find(counts) {
@@ -118,6 +134,24 @@ impl<T: Clone + PartialEq> Register<T> {
     /// The value that counts.
     pub fn value(&self) -> Option<&T> {
         self.winner().map(|winner| &winner.value)
+    }
+
+    /// Of what one event says in several forms (sent again with other bytes, or imported), the highest stays.
+    fn drop_copies(&mut self) {
+        let mut kept: Vec<Assertion<T>> = Vec::with_capacity(self.assertions.len());
+        for new in self.assertions.drain(..) {
+            let is_copy = |old: &Assertion<T>| {
+                (old.authority, old.stamp.at) == (new.authority, new.stamp.at)
+                    && old.stamp.key.event_id() == new.stamp.key.event_id()
+                    && old.value == new.value
+                    && old.previous == new.previous
+            };
+            let instant = kept.iter().rev().take_while(|old| old.stamp.at == new.stamp.at);
+            if !instant.into_iter().any(is_copy) {
+                kept.push(new);
+            }
+        }
+        self.assertions = kept;
     }
 
     /// Drops what can no longer decide: within an authority, everything below an instant at which
@@ -142,6 +176,13 @@ impl<T: Clone + PartialEq> Register<T> {
         }
         self.assertions = kept;
     }
+}
+
+/// How many events said something.
+fn events<T>(instant: &[Assertion<T>], says: impl Fn(&Assertion<T>) -> bool) -> usize {
+    let ids: BTreeSet<&str> =
+        instant.iter().filter(|said| says(said)).map(|said| said.stamp.key.event_id()).collect();
+    ids.len()
 }
 
 #[cfg(test)]
@@ -179,6 +220,7 @@ mod tests {
         assert_eq!(register.value(), Some(&7));
     }
 
+    /// Pain point 22 and fault 5 of stripe/sync-engine (#268): of two changes in one second the newer one was dropped.
     #[test]
     fn the_end_of_a_chain_within_one_second_wins_whatever_the_order_of_ids() {
         // created with 1, then 1 → 3, then 3 → 2, all in one second; the ids run against the order.
@@ -192,7 +234,50 @@ mod tests {
         assert_eq!(joined(&there_and_back).value(), Some(&1));
     }
 
+    #[test]
+    fn an_event_that_comes_again_with_other_bytes_or_by_another_source_counts_once() {
+        // 1 → 2, then 2 → 3, in one second; the first comes again as a retry and by an import.
+        let again = |source: &str, hash: &str| {
+            let key = EventKey::new(source, "9", hash);
+            Register::change(Authority::PAYMENT, Stamp { key, ..stamp(5, 2, 9) }, 2, 1)
+        };
+        let chain =
+            [said(5, 9, 2, Some(1)), said(5, 1, 3, Some(2)), again("s", "ff"), again("t", "")];
+        let register = joined(&chain);
+        assert_eq!(register.value(), Some(&3));
+        assert_eq!(register.assertions().len(), 2, "no copy is kept");
+    }
+
     proptest! {
+        #[test]
+        fn copies_of_what_was_said_change_nothing(
+            said_things in prop::collection::vec((0_i64..3, 0_u8..3, prop::option::of(0_u8..3)), 1..8),
+            copies in prop::collection::vec((0_usize..8, "[a-z]{1,2}", "[0-9a-f]{1,2}"), 0..12),
+        ) {
+            let originals: Vec<_> = said_things
+                .iter()
+                .zip(0_u8..)
+                .map(|((second, value, previous), id)| said(*second, id, *value, *previous))
+                .collect();
+            let copied = |source: Option<&str>| {
+                let copies = copies.iter().filter_map(|(which, other, hash)| {
+                    let mut copy = originals.get(*which)?.clone();
+                    let first = copy.assertions.first_mut()?;
+                    let id = first.stamp.key.event_id();
+                    first.stamp.key = EventKey::new(source.unwrap_or(other), id, hash);
+                    Some(copy)
+                });
+                originals.iter().cloned().chain(copies).collect::<Vec<_>>()
+            };
+            let (once, again) = (joined(&originals), joined(&copied(Some("s"))));
+            prop_assert_eq!(again.value(), once.value());
+            let mut all = copied(None);
+            let forward = joined(&all);
+            prop_assert_eq!(forward.assertions().len(), once.assertions().len());
+            all.reverse();
+            prop_assert_eq!(joined(&all), forward);
+        }
+
         #[test]
         fn joining_is_order_free_and_repeatable(
             said_things in prop::collection::vec((0_i64..4, 0_u8..4, 0_u8..3, prop::option::of(0_u8..3)), 1..12),

@@ -8,6 +8,7 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// (namespace, provider's subscription id). The environment stands beside it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -19,7 +20,9 @@ pub struct SubscriptionKey {
 }
 
 /// Where a subscription stands. The order is the order within one second (semantics 6).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionStatus {
     /// The first payment is missing.
@@ -41,6 +44,18 @@ pub enum SubscriptionStatus {
 }
 
 impl SubscriptionStatus {
+    /// Every status, in the order within one second.
+    pub const ALL: [Self; 8] = [
+        Self::Incomplete,
+        Self::Trialing,
+        Self::Active,
+        Self::PastDue,
+        Self::Paused,
+        Self::Unpaid,
+        Self::IncompleteExpired,
+        Self::Canceled,
+    ];
+
     /// The canonical word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -138,15 +153,16 @@ impl SubscriptionFacts {
 }
 
 /// A subscription as the API and webhooks show it (contract 4).
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Subscription {
     /// Always `subscription`.
+    #[serde(skip_deserializing, default = "subscription")]
     pub object: &'static str,
-    /// Ours.
+    /// Our id of it.
     pub id: SubscriptionId,
-    /// Where it belongs.
+    /// The environment that it belongs to.
     pub environment: Arc<str>,
-    /// Whether that is real money.
+    /// Whether that is `live`: real money.
     pub live: bool,
     /// Whose it is; null while nobody's.
     pub customer_id: Option<CustomerId>,
@@ -172,4 +188,8 @@ pub struct Subscription {
     /// When it last changed here.
     #[serde(serialize_with = "millis")]
     pub updated_at: Timestamp,
+}
+
+fn subscription() -> &'static str {
+    "subscription"
 }

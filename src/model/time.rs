@@ -1,8 +1,13 @@
 //! A point in time, in whole microseconds UTC: what both databases keep without loss.
 
-use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
+use crate::model::schema;
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 /// Microseconds since the Unix epoch, UTC.
 ///
@@ -26,6 +31,11 @@ impl Timestamp {
         (MIN..=MAX).contains(&micros).then_some(Self(micros))
     }
 
+    /// The day in UTC: `2026-01-31`.
+    pub fn day(self) -> String {
+        self.to_string().chars().take(10).collect()
+    }
+
     /// From milliseconds since the epoch.
     pub fn from_millis(millis: i64) -> Option<Self> {
         millis.checked_mul(1_000).and_then(Self::from_micros)
@@ -39,6 +49,18 @@ impl Timestamp {
     /// From an RFC 3339 text; finer digits than microseconds are cut off.
     pub fn parse(text: &str) -> Option<Self> {
         let time = DateTime::parse_from_rfc3339(text.trim()).ok()?;
+        Self::from_micros(time.timestamp_micros())
+    }
+
+    /// From a date in one of HTTP's three forms (RFC 9110, 5.6.7).
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let naive =
+            |format| NaiveDateTime::parse_from_str(text, format).ok().map(|time| time.and_utc());
+        let time = DateTime::parse_from_rfc2822(text)
+            .map(|time| time.to_utc())
+            .ok()
+            .or_else(|| naive("%A, %d-%b-%y %H:%M:%S GMT"))
+            .or_else(|| naive("%a %b %e %H:%M:%S %Y"))?;
         Self::from_micros(time.timestamp_micros())
     }
 
@@ -95,6 +117,16 @@ impl<'de> Deserialize<'de> for Timestamp {
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
     }
 }
+
+/// As the API shows times.
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        let pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z$";
+        schema::text("A time: RFC 3339 in UTC, with milliseconds.", pattern)
+    }
+}
+
+impl ToSchema for Timestamp {}
 
 /// For `#[serde(serialize_with)]`: RFC 3339 with milliseconds, as the API and webhooks show times.
 pub fn millis<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

@@ -207,7 +207,7 @@ fn ids(keys: &[PaymentKey]) -> Vec<&str> {
 
 /// The payment itself, then each of its refunds and disputes.
 fn payment(assertion: &PaymentAssertion, facts: &mut Vec<Value>) {
-    let PaymentAssertion { keys, facts: said, references } = assertion;
+    let PaymentAssertion { keys, facts: said, references, match_email } = assertion;
     let ids = ids(keys);
     let provider = keys.first().map(|key| &key.namespace);
     let begun = |kind: &str| {
@@ -222,7 +222,7 @@ fn payment(assertion: &PaymentAssertion, facts: &mut Vec<Value>) {
         fact.put("keys", &ids);
         fact
     };
-    if says_of_itself(said) || !references.is_empty() {
+    if says_of_itself(said) || !references.is_empty() || !match_email.is_empty() {
         let mut fact = begun("payment");
         fact.put("key", ids.first());
         fact.put("keys", &ids);
@@ -233,7 +233,7 @@ fn payment(assertion: &PaymentAssertion, facts: &mut Vec<Value>) {
         fact.said("description", &said.description);
         fact.said("failure_code", &said.failure_code);
         fact.said("subscription_id", &said.subscription);
-        fact.said("match_email", &said.match_email);
+        fact.said("match_email", match_email);
         fact.metadata(&said.metadata);
         fact.references(references);
         facts.push(fact.done());
@@ -251,6 +251,13 @@ fn payment(assertion: &PaymentAssertion, facts: &mut Vec<Value>) {
         fact.put("created_at", refund.value.created_at.map(Timestamp::to_millis_text));
         facts.push(fact.done());
     }
+    for (id, register) in &said.refund_statuses {
+        let Some(status) = register.value() else { continue };
+        let mut fact = part("refund", Some(id));
+        fact.put("amount", None::<i64>);
+        fact.put("status", status);
+        facts.push(fact.done());
+    }
     for (id, register) in &said.disputes {
         let Some(dispute) = register.assertions().first() else { continue };
         let mut fact = part("dispute", Some(id));
@@ -266,6 +273,7 @@ fn payment(assertion: &PaymentAssertion, facts: &mut Vec<Value>) {
 fn says_of_itself(said: &PaymentFacts) -> bool {
     let only_back = PaymentFacts {
         refunds: said.refunds.clone(),
+        refund_statuses: said.refund_statuses.clone(),
         unnamed_refunds: said.unnamed_refunds.clone(),
         disputes: said.disputes.clone(),
         first_at: said.first_at,
@@ -278,13 +286,17 @@ fn says_of_itself(said: &PaymentFacts) -> bool {
 fn money(fact: &mut Fact, said: &PaymentFacts) {
     let captured = said.captured.iter().next_back().and_then(|(class, by_currency)| {
         let (currency, figure) = by_currency.iter().next()?;
-        Some((*class, *currency, figure.minor))
+        Some((*class, *currency, figure.sum()))
     });
     let asked = said.asked.value();
     let currency = captured.map(|(_, currency, _)| currency).or(asked.map(|asked| asked.currency));
     fact.put("amount", captured.map(|(_, _, minor)| minor).or(asked.map(|asked| asked.minor)));
     fact.put("currency", currency);
     fact.put("captured_by", captured.map(|(class, _, _)| class));
+    let figures = said.captured.values().flat_map(BTreeMap::values);
+    if let Some(capture) = figures.flat_map(|figure| figure.parts.keys()).next() {
+        fact.put("capture", capture);
+    }
     if let Some(sum) = said.cumulative {
         fact.put("amount_refunded", sum.money.minor);
     }

@@ -2,10 +2,13 @@
 //! Stripe's chain ends, whatever the order of ids and of arrival.
 
 use super::fixtures::{fixture, names, only, read, read_bytes, source};
-use crate::model::{
-    event::{Event, Reading},
-    reference::Profile,
-    subscription::{SubscriptionFacts, SubscriptionStatus},
+use crate::{
+    model::{
+        event::{Event, Reading},
+        reference::Profile,
+        subscription::{SubscriptionFacts, SubscriptionStatus},
+    },
+    provider::ALL,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value, json};
@@ -66,8 +69,8 @@ fn provider(name: &str) -> &str {
 
 proptest! {
     #[test]
-    fn any_json_is_read_or_refused(body in any_json(), which in 0..3_usize) {
-        let source = source(["stripe", "clerk", "canonical"][which]);
+    fn any_json_is_read_or_refused(body in any_json(), which in 0..ALL.len()) {
+        let source = source(ALL[which].name);
         let once = read(source.clone(), &body);
         prop_assert_eq!(once, read(source, &body));
     }

@@ -10,7 +10,7 @@ use crate::{
         stamp::rank,
         time::Timestamp,
     },
-    provider::{Malformed, Place, Source, Target},
+    provider::{Malformed, On, Place, Source, Target},
 };
 use serde_json::{Value, json};
 
@@ -139,7 +139,8 @@ fn a_sum_of_refunds_that_is_only_repeated_stands_below_one_that_changed() {
 #[test]
 fn a_place_raised_to_claim_moves_the_payments_customer() {
     let mut raised = source("stripe");
-    let place = |at: &'static str, target| Place { at: at.into(), target, claims: true };
+    let place =
+        |at: &'static str, target| Place { at: at.into(), target, claims: true, on: On::Any };
     raised.places = vec![place("metadata.user_id", Target::ExternalId)];
     let told = told(raised.clone(), &fixture("stripe/customer.subscription.created"));
     assert_eq!(

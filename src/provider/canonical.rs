@@ -4,7 +4,7 @@
 //! wrong it is refused with the place, since its writer can mend it.
 
 use super::{
-    Body, Item, Malformed, Provider,
+    About, Body, Item, Malformed, Provider,
     read::{Object, short},
 };
 use crate::model::{
@@ -14,8 +14,8 @@ use crate::model::{
     stamp::{Stamp, rank},
 };
 
-mod customer;
-mod money;
+pub(super) mod customer;
+pub(super) mod money;
 
 pub(crate) const PROVIDER: Provider = Provider {
     name: "canonical",
@@ -23,7 +23,24 @@ pub(crate) const PROVIDER: Provider = Provider {
     kind: Kind::External,
     scheme: Some(crate::verify::presets::STANDARD_WEBHOOKS),
     places: &[],
+    about: About {
+        id: "`id`",
+        time: "`occurred_at`",
+        types: &[
+            ("customer.recorded", "the customer's fields and names"),
+            ("customer.deleted", "a deletion of the customer"),
+            ("payment.recorded", "the payment and its status"),
+            ("refund.recorded", "a refund of the payment"),
+            ("dispute.recorded", "a dispute of the payment"),
+            ("subscription.recorded", "the subscription"),
+        ],
+        setup: "Let your app send events of our own format, signed by Standard Webhooks with the secret `whsec_…`.",
+    },
     read,
+    objects: None,
+    batch: None,
+    opens: None,
+    captures_later: false,
 };
 
 /// The types of the format.
@@ -46,7 +63,7 @@ struct Record<'a> {
     notes: Vec<String>,
 }
 
-fn read(body: &Body<'_>) -> Result<Vec<Item>, Malformed> {
+fn read(body: &Body<'_>) -> Result<Item, Malformed> {
     let envelope = Object::root(body.json)?;
     let kind = envelope.need("type", envelope.text("type")?)?;
     let id = envelope.need("id", envelope.id("id")?)?;
@@ -61,7 +78,7 @@ fn read(body: &Body<'_>) -> Result<Vec<Item>, Malformed> {
             reading
         })
         .unwrap_or_else(|Malformed(why)| Reading::Malformed(why));
-    Ok(vec![Item {
+    Ok(Item {
         id: Some(id.to_owned()),
         hash: body.hash.to_owned(),
         kind: kind.to_owned(),
@@ -69,7 +86,7 @@ fn read(body: &Body<'_>) -> Result<Vec<Item>, Malformed> {
         live: None,
         notes,
         reading,
-    }])
+    })
 }
 
 fn open<'a>(
@@ -83,7 +100,7 @@ fn open<'a>(
 }
 
 /// The external_id and the identities.
-fn names(data: &Object<'_>) -> Result<Vec<Reference>, Malformed> {
+pub(super) fn names(data: &Object<'_>) -> Result<Vec<Reference>, Malformed> {
     let mut names = Vec::new();
     if let Some(id) = data.text("external_id")? {
         let name = Reference::new(Kind::External, "", id);

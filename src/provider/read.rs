@@ -10,8 +10,12 @@ use crate::model::{
 use serde_json::{Map, Value};
 use std::{borrow::Cow, fmt::Display};
 
+pub(crate) mod decimal;
+
 /// The most keys of metadata that one body may give (contract 4).
 const METADATA_KEYS: usize = metadata::KEYS_SHOWN;
+
+const NO_MINOR_UNITS: &str = "is no whole number of minor units";
 
 /// An object inside a body, and where it stands.
 #[derive(Clone, Debug)]
@@ -29,6 +33,29 @@ pub(crate) enum Said<T> {
     Null,
     /// This.
     Value(T),
+}
+
+impl<T> Said<T> {
+    /// This value, else what is said elsewhere; null where only that is said.
+    pub(crate) fn or(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Value(value) => Self::Value(value),
+            Self::Nothing => other(),
+            Self::Null => match other() {
+                Self::Value(value) => Self::Value(value),
+                Self::Null | Self::Nothing => Self::Null,
+            },
+        }
+    }
+
+    /// What is said of a value's part.
+    pub(crate) fn and_then<U>(self, part: impl FnOnce(T) -> Said<U>) -> Said<U> {
+        match self {
+            Self::Nothing => Said::Nothing,
+            Self::Null => Said::Null,
+            Self::Value(value) => part(value),
+        }
+    }
 }
 
 impl<T: Clone + PartialEq> Said<T> {
@@ -50,6 +77,11 @@ impl<'a> Object<'a> {
     pub(crate) fn root(value: &'a Value) -> Result<Self, Malformed> {
         let fields = value.as_object().ok_or_else(|| Malformed("the body is no object".into()))?;
         Ok(Self { fields, at: Cow::Borrowed("") })
+    }
+
+    /// The same, called so in messages.
+    pub(crate) fn named(self, at: &'static str) -> Self {
+        Self { at: Cow::Borrowed(at), ..self }
     }
 
     /// An object that stands at a fixed place, for the few that are read for every event.
@@ -110,7 +142,7 @@ impl<'a> Object<'a> {
     /// An amount of minor units, 0 to [`LARGEST_AMOUNT`]: no fraction, no exponent, nothing that would have
     /// to be rounded.
     pub(crate) fn amount(&self, key: &str) -> Result<Option<i64>, Malformed> {
-        let amount = self.read(key, "is no whole number of minor units", Value::as_i64)?;
+        let amount = self.read(key, NO_MINOR_UNITS, Value::as_i64)?;
         match amount {
             Some(..0) => Err(self.wrong(key, "is negative")),
             Some(amount) if amount > LARGEST_AMOUNT => {
@@ -156,6 +188,58 @@ impl<'a> Object<'a> {
             return Err(self.wrong(key, "holds a control character"));
         }
         Ok(Some(id))
+    }
+
+    /// The names of its fields.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    /// A list of ids.
+    pub(crate) fn ids(&self, key: &str) -> Result<Vec<&'a str>, Malformed> {
+        let list = self.read(key, "is no list", Value::as_array)?;
+        let element = |(place, value): (usize, &'a Value)| {
+            let id = value.as_str().filter(|id| (1..=255).contains(&id.chars().count()));
+            let id = id.filter(|id| !id.chars().any(char::is_control));
+            id.ok_or_else(|| Malformed(format!("{}[{place}]: is no id", self.place(key))))
+        };
+        list.into_iter().flatten().enumerate().map(element).collect()
+    }
+
+    /// An id that may also be written as a whole number. An empty text is none.
+    pub(crate) fn id_text(&self, key: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
+        match self.fields.get(key) {
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::Number(number)) if number.is_u64() => {
+                Ok(Some(Cow::Owned(number.to_string())))
+            }
+            _ => Ok(self.id(key)?.map(Cow::Borrowed)),
+        }
+    }
+
+    /// An amount of minor units that may also be written as a text: `"4200"`. One with a point is refused even where
+    /// nothing stands behind it: `"25.00"` may well be meant as whole units.
+    pub(crate) fn amount_text(&self, key: &str) -> Result<Option<i64>, Malformed> {
+        match self.fields.get(key) {
+            Some(Value::String(text)) => {
+                let whole = !text.contains(['.', 'e', 'E']);
+                let minor = if whole { decimal::minor(text, 0) } else { Err(NO_MINOR_UNITS) };
+                minor.map(Some).map_err(|why| self.wrong(key, why))
+            }
+            _ => self.amount(key),
+        }
+    }
+
+    /// An amount of whole units with decimals, as a number or a text, in minor units of a currency: exact, by
+    /// the text that stands in the body.
+    pub(crate) fn major(&self, key: &str, exponent: u32) -> Result<Option<i64>, Malformed> {
+        let minor = match self.fields.get(key) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) => decimal::minor(text, exponent),
+            Some(Value::Number(number)) => decimal::minor(&number.to_string(), exponent),
+            Some(_) => Err("is no decimal amount"),
+        };
+        minor.map(Some).map_err(|why| self.wrong(key, why))
     }
 
     /// A time in whole seconds since 1970.
@@ -313,6 +397,20 @@ mod tests {
         }
         assert_eq!(wrong(body.amount("d")), "d: is negative");
         assert_eq!(wrong(body.amount("e")), "e: is larger than 9007199254740991");
+    }
+
+    #[test]
+    fn an_amount_in_minor_units_may_be_a_text_and_has_no_point() {
+        let body = json!({"a": "4200", "b": "25.00", "c": "1e3", "d": "-1", "e": "x", "f": 7});
+        let body = Object::root(&body).expect("an object");
+        assert_eq!(body.amount_text("a"), Ok(Some(4_200)));
+        assert_eq!(body.amount_text("f"), Ok(Some(7)));
+        for key in ["b", "c"] {
+            let expected = format!("{key}: is no whole number of minor units");
+            assert_eq!(wrong(body.amount_text(key)), expected);
+        }
+        assert_eq!(wrong(body.amount_text("d")), "d: is negative");
+        assert_eq!(wrong(body.amount_text("e")), "e: is no decimal amount");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! ISO 4217 (ISK and UGX in hundredths, MGA without decimals; docs.stripe.com/currencies), Stripe's holds.
 
 use super::{
-    Body, Item, Malformed, Place, Provider, Target,
+    About, Body, Item, Malformed, On, Place, Provider, Target,
     read::{Object, short},
 };
 use crate::model::{authority::Authority, event::Reading, reference::Kind};
@@ -18,11 +18,15 @@ mod customer;
 mod dispute;
 mod intent;
 mod invoice;
+mod objects;
 mod payment;
 mod refund;
 mod subscription;
 
-pub(crate) const PROVIDER: Provider = Provider {
+pub(crate) const PROVIDER: Provider =
+    Provider { objects: Some(&objects::PROVIDER), ..PROVIDER_OF_EVENTS };
+
+const PROVIDER_OF_EVENTS: Provider = Provider {
     name: "stripe",
     authority: Authority::PAYMENT,
     kind: Kind::Payment,
@@ -32,16 +36,42 @@ pub(crate) const PROVIDER: Provider = Provider {
         external_id("metadata.user_id"),
         external_id("client_reference_id"),
     ],
+    about: About {
+        id: "`id`",
+        time: "`created`",
+        types: &[
+            ("customer.subscription.*", "the subscription"),
+            (
+                "customer.created, customer.updated",
+                "the customer's name, address and phone number, metadata, and under whom it hangs",
+            ),
+            ("customer.deleted", "a deletion of the customer id"),
+            ("payment_intent.*", "the payment under the intent's id and its status"),
+            ("charge.dispute.*", "a dispute of the payment"),
+            ("charge.refund.updated, refund.*", "a refund of the payment"),
+            ("charge.*", "the same payment, and what of it was refunded"),
+            ("checkout.session.*", "whom the payment or subscription hangs on, and success"),
+            (
+                "invoice.*, invoice_payment.paid",
+                "whose a payment is, for which subscription, and success",
+            ),
+        ],
+        setup: "Developers, Webhooks: an endpoint for the types above. The secret is its signing secret (`whsec_…`).",
+    },
     read,
+    objects: None,
+    batch: None,
+    opens: None,
+    captures_later: false,
 };
 
 /// A place where a browser may have written: it says where an object hangs and claims nothing. On the
 /// customer object, whose metadata only a server writes, the places under `metadata` claim all the same.
 const fn external_id(at: &'static str) -> Place {
-    Place { at: Cow::Borrowed(at), target: Target::ExternalId, claims: false }
+    Place { at: Cow::Borrowed(at), target: Target::ExternalId, claims: false, on: On::Any }
 }
 
-fn read(body: &Body<'_>) -> Result<Vec<Item>, Malformed> {
+fn read(body: &Body<'_>) -> Result<Item, Malformed> {
     let envelope = Object::root(body.json)?;
     let kind = envelope.need("type", envelope.text("type")?)?;
     let id = envelope.need("id", envelope.id("id")?)?;
@@ -58,12 +88,12 @@ fn read(body: &Body<'_>) -> Result<Vec<Item>, Malformed> {
     if envelope.text("object").is_ok_and(|object| object == Some("v2.core.event")) {
         item.occurred_at = envelope.time("created")?;
         item.reading = Reading::Ignored("a thin event (v2.core.event) holds no object".into());
-        return Ok(vec![item]);
+        return Ok(item);
     }
     item.occurred_at = envelope.seconds("created")?;
     let Some(read) = reader(kind) else {
         item.reading = Reading::Ignored(not_mapped(kind));
-        return Ok(vec![item]);
+        return Ok(item);
     };
     let data = envelope.need("data", envelope.child_at("data", "data")?)?;
     let object = data.need("object", data.child_at("object", "data.object")?)?;
@@ -76,7 +106,7 @@ fn read(body: &Body<'_>) -> Result<Vec<Item>, Malformed> {
     let reading = event.expect(read.object).and_then(|()| (read.read)(&mut event));
     item.reading = reading.unwrap_or_else(|Malformed(why)| Reading::Malformed(why));
     item.notes = event.notes;
-    Ok(vec![item])
+    Ok(item)
 }
 
 /// How the object of a type of event is read.

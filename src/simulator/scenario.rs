@@ -112,14 +112,14 @@ impl World {
     }
 
     /// A Stripe customer of a person, claimed by its metadata.
-    fn stripe_customer_of(&mut self, human: &Human, external_id: &str) -> Customer {
+    pub(super) fn stripe_customer_of(&mut self, human: &Human, external_id: &str) -> Customer {
         let contact = human.at_a_shop(&mut self.random);
         let key = self.random.pick(&["external_id", "user_id"]);
         self.stripe_customer(contact, Some((key, external_id)))
     }
 
     /// One purchase by card, from its beginning to its booking.
-    fn buy(&mut self, buyer: &Buyer, price: Price) -> Purchase {
+    pub(super) fn buy(&mut self, buyer: &Buyer, price: Price) -> Purchase {
         let mut purchase = self.begin(buyer, price, Method::Card);
         self.moment();
         self.succeed(&mut purchase);

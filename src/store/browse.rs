@@ -4,17 +4,29 @@
 use super::{Error, Result};
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 
+pub mod condition;
+pub mod conflicts;
 pub mod customers;
+pub mod export;
 pub mod inbound;
+pub mod list;
+pub mod messages;
 pub mod page;
 pub mod payments;
 pub mod subscriptions;
+pub mod timeline;
+pub mod top;
 
-pub use customers::{CustomerFilter, customer, customers, lookup, resolve};
-pub use inbound::{InboundEvent, InboundFilter, inbound_body, inbound_event, inbound_events};
+pub use conflicts::{conflict, conflicts};
+pub use customers::{created_at, customer, lookup, resolve, root};
+pub use inbound::{
+    InboundEvent, InboundFilter, inbound_body, inbound_event, inbound_events, inbound_events_from,
+};
+pub use list::{CustomerFilter, Sort, Total, count_customers, customers};
+pub use messages::{MessageFilter, ShownMessage, message, message_body, messages};
 pub use page::{Page, Position, Slice};
-pub use payments::{payment, payments, payments_of};
-pub use subscriptions::subscriptions_of;
+pub use payments::{payment, payments, payments_of, payments_with_facts};
+pub use subscriptions::{subscriptions_of, subscriptions_with_facts};
 
 /// What an id leads to.
 #[derive(Clone, PartialEq, Debug)]

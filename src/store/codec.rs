@@ -3,7 +3,7 @@
 use crate::model::{
     id::{
         AttemptId, ConflictId, CustomerId, EndpointId, EventId, InboundId, KeyId, MessageId,
-        PaymentId, SubscriptionId,
+        PaymentId, RecoveryId, SubscriptionId,
     },
     reference::ReferenceId,
     time::Timestamp,
@@ -67,6 +67,7 @@ stored_as_uuid!(
     KeyId,
     MessageId,
     PaymentId,
+    RecoveryId,
     SubscriptionId,
     ReferenceId
 );

@@ -1,9 +1,14 @@
 //! Customers' rows and the people as shown.
 
 use crate::{
-    model::{customer::Person, id::CustomerId, reference::ReferenceId, time::Timestamp},
+    model::{
+        customer::Person,
+        id::{ConflictId, CustomerId},
+        reference::ReferenceId,
+        time::Timestamp,
+    },
     set,
-    store::{Result, Tx, codec::Key},
+    store::{Result, Tx, Writes, codec::Key},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -53,7 +58,7 @@ pub async fn lock(tx: &mut Tx, roots: impl IntoIterator<Item = ReferenceId>) -> 
              (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
          order by id for update",
         "select id, environment, root_id, version, deleted, absorbed_into, created_at, updated_at
-         from customers where root_id in (select value->>'id' from json_each($1)) order by id",
+         from customers where root_id in (select value->>'id' from jsonb_each($1)) order by id",
     );
     let roots = roots.into_iter().map(|root| root.0);
     let rows: Vec<Columns> = tx.query(sql).bind_ids(roots).all().await?;
@@ -72,14 +77,25 @@ pub async fn lock(tx: &mut Tx, roots: impl IntoIterator<Item = ReferenceId>) -> 
         .collect())
 }
 
-/// Writes customers: new ones are inserted, known ones replaced.
+/// The reference at whose top a customer stands, or stood before it was deleted or went into another one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn write(tx: &mut Tx, rows: &[Row]) -> Result<()> {
+pub async fn root(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<Option<ReferenceId>> {
+    let row: Option<(ReferenceId,)> = tx
+        .query("select root_id from customers where id = $1 and environment = $2")
+        .bind(id)
+        .bind(environment.to_owned())
+        .maybe()
+        .await?;
+    Ok(row.map(|(root,)| root))
+}
+
+/// Writes customers: new ones are inserted, known ones replaced.
+pub fn write(writes: &mut Writes, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "insert into customers (id, environment, root_id, version, deleted, absorbed_into,
                  created_at, updated_at)
              select r.id, r.environment, r.root_id, r.version, r.deleted, r.absorbed_into,
@@ -92,11 +108,8 @@ pub async fn write(tx: &mut Tx, rows: &[Row]) -> Result<()> {
                  version = excluded.version, deleted = excluded.deleted,
                  absorbed_into = excluded.absorbed_into, updated_at = excluded.updated_at"
         )
-        .bind_rows(rows)
-        .execute()
-        .await?;
+        .bind_rows(rows);
     }
-    Ok(())
 }
 
 /// Lets the aliases of customers that went into another one answer with that one too.
@@ -140,8 +153,8 @@ pub struct Profile {
     pub email: Option<String>,
     /// What spellings of the address have in common.
     pub email_key: Option<String>,
-    /// The same, where somebody vouches for the address.
-    pub verified_email_key: Option<String>,
+    /// The keyed hash of the address, where an auth source or the app vouches for it.
+    pub verified_address: Option<Uuid>,
     /// E.164.
     pub phone: Option<String>,
     /// Whether this is nobody yet.
@@ -152,35 +165,56 @@ pub struct Profile {
     pub person: Person,
 }
 
+/// A profile's row: what is shown, and what it is found by.
+#[derive(Serialize)]
+struct ProfileRow<'a> {
+    #[serde(flatten)]
+    profile: &'a Profile,
+    /// The name whatever its case.
+    name_key: Option<String>,
+    /// All names, whatever their case, one a line.
+    search_key: String,
+}
+
+impl<'a> From<&'a Profile> for ProfileRow<'a> {
+    fn from(profile: &'a Profile) -> Self {
+        let Profile { external_id, name, email, phone, .. } = profile;
+        let all: Vec<&str> = [external_id, name, email, phone]
+            .into_iter()
+            .filter_map(|text| text.as_deref())
+            .collect();
+        let name_key = name.as_ref().map(|name| name.to_lowercase());
+        Self { profile, name_key, search_key: all.join("\n").to_lowercase() }
+    }
+}
+
 /// Writes profiles: new ones are inserted, known ones replaced.
-///
-/// # Errors
-/// When the database fails.
-pub async fn write_profiles(tx: &mut Tx, rows: &[Profile]) -> Result<()> {
+pub fn write_profiles(writes: &mut Writes, rows: &[Profile]) {
+    let rows: Vec<ProfileRow<'_>> = rows.iter().map(ProfileRow::from).collect();
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "insert into customer_profiles (customer_id, environment, external_id, name, email,
-                 email_key, verified_email_key, phone, is_anonymous, subscription_status, person)
+                 email_key, verified_address, phone, is_anonymous, subscription_status, person,
+                 name_key, search_key)
              select r.customer_id, r.environment, r.external_id, r.name, r.email, r.email_key,
-                 r.verified_email_key, r.phone, r.is_anonymous, r.subscription_status, r.person
+                 r.verified_address, r.phone, r.is_anonymous, r.subscription_status, r.person,
+                 r.name_key, r.search_key
              from",
             [
                 customer_id uuid, environment text, external_id text, name text, email text,
-                email_key text, verified_email_key text, phone text, is_anonymous boolean,
-                subscription_status text, person jsonb
+                email_key text, verified_address uuid, phone text, is_anonymous boolean,
+                subscription_status text, person jsonb, name_key text, search_key text
             ],
             "where true on conflict (customer_id) do update set external_id = excluded.external_id,
                  name = excluded.name, email = excluded.email, email_key = excluded.email_key,
-                 verified_email_key = excluded.verified_email_key, phone = excluded.phone,
+                 verified_address = excluded.verified_address, phone = excluded.phone,
                  is_anonymous = excluded.is_anonymous,
-                 subscription_status = excluded.subscription_status, person = excluded.person"
+                 subscription_status = excluded.subscription_status, person = excluded.person,
+                 name_key = excluded.name_key, search_key = excluded.search_key"
         )
-        .bind_rows(rows)
-        .execute()
-        .await?;
+        .bind_rows(&rows);
     }
-    Ok(())
 }
 
 /// Takes away what is shown of customers that are gone.
@@ -255,15 +289,46 @@ pub async fn record_conflicts(tx: &mut Tx, conflicts: &[Conflict]) -> Result<()>
     Ok(())
 }
 
+/// Notes that a conflict is settled; one that was keeps its time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resolve_conflict(
+    tx: &mut Tx,
+    environment: &str,
+    id: ConflictId,
+    now: Timestamp,
+) -> Result<()> {
+    tx.query(
+        "update conflicts set resolved_at = $3
+         where id = $1 and environment = $2 and resolved_at is null",
+    )
+    .bind(id)
+    .bind(environment.to_owned())
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// A customer, and the version since which what is told of it says nothing of who is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Retold {
+    /// Who.
+    pub id: Uuid,
+    /// Its version.
+    pub since: i64,
+}
+
 /// Whose outgoing messages and conflicts are to lose what they say of a person.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     /// Customers that are gone: their messages go out with the id alone.
     pub gone: Vec<Uuid>,
-    /// Customers that live on without one of their references: their messages lose the person.
-    pub lessened: Vec<Uuid>,
+    /// Customers that live on, and were told of with a reference that is gone: their messages lose the person.
+    pub lessened: Vec<Retold>,
     /// Customers whose conflicts lose the names.
-    pub conflicts: Vec<Uuid>,
+    pub conflicts: Vec<Retold>,
     /// Payments that say nothing of a person any more.
     pub payments: Vec<Uuid>,
 }
@@ -277,7 +342,9 @@ pub async fn erase_told(tx: &mut Tx, told: &Told) -> Result<()> {
     erase_person(tx, &told.lessened, "").await?;
     erase_person(tx, &told.conflicts, "customer.conflict").await?;
     erase_payments(tx, &told.payments).await?;
-    let all = [&told.gone, &told.lessened, &told.payments].into_iter().flatten().copied();
+    let lessened = told.lessened.iter().map(|retold| retold.id);
+    let lessened = lessened.chain(told.conflicts.iter().map(|retold| retold.id));
+    let all = told.gone.iter().chain(&told.payments).copied().chain(lessened);
     erase_answers(tx, &all.collect::<Vec<_>>()).await?;
     if !told.conflicts.is_empty() {
         set!(
@@ -286,7 +353,7 @@ pub async fn erase_told(tx: &mut Tx, told: &Told) -> Result<()> {
             [id uuid],
             ")"
         )
-        .bind_ids(told.conflicts.iter().copied())
+        .bind_ids(told.conflicts.iter().map(|retold| retold.id))
         .execute()
         .await?;
     }
@@ -311,38 +378,51 @@ async fn erase_gone(tx: &mut Tx, customers: &[Uuid]) -> Result<()> {
                      'object', 'customer', 'id', body->>'$.data.customer.id',
                      'deleted', json('true')), 'merged_from', json(body->'$.data.merged_from'))),
                  '$.previous_attributes', json('{}'))
-         where customer_id in (select value->>'id' from json_each($1))
+         where customer_id in (select value->>'id' from jsonb_each($1))
              and kind <> 'customer.deleted'",
     );
     tx.query(sql).bind_ids(customers.iter().copied()).execute().await?;
     Ok(())
 }
 
-/// Leaves of the person the id alone, and keeps the payment or subscription. `kind` is the only type of event
-/// that is touched; all, where it is empty.
-async fn erase_person(tx: &mut Tx, customers: &[Uuid], kind: &'static str) -> Result<()> {
-    if customers.is_empty() {
+/// Leaves of the person the id alone in messages below a version, and keeps the payment or subscription. Later ones
+/// lose what they say of before. `kind` is the only type of event that is touched; all, where it is empty.
+async fn erase_person(tx: &mut Tx, retold: &[Retold], kind: &'static str) -> Result<()> {
+    if retold.is_empty() {
         return Ok(());
     }
     // Differs because the databases edit JSON by functions of other names.
-    let sql = tx.pick(
+    let person = tx.pick(
         "update outgoing_events set body = (jsonb_set(jsonb_set(body::jsonb, '{data,customer}',
                  jsonb_build_object('object', 'customer', 'id',
                      body::jsonb #>> '{data,customer,id}', 'deleted', false)),
                  '{previous_attributes}', '{}'::jsonb) #- '{data,conflict}')::text
-         where customer_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+         from jsonb_to_recordset($1::jsonb) as r(id uuid, since bigint)
+         where customer_id = r.id and version < r.since
              and kind <> 'customer.deleted' and ($2 = '' or kind = $2)
              and body::jsonb #> '{data,customer,created_at}' is not null",
         "update outgoing_events set body = json_remove(json_set(body, '$.data.customer',
                  json_object('object', 'customer', 'id', body->>'$.data.customer.id',
                      'deleted', json('false')),
                  '$.previous_attributes', json('{}')), '$.data.conflict')
-         where customer_id in (select value->>'id' from json_each($1))
+         from (select value->>'id' as id, value->>'since' as since from jsonb_each($1)) as r
+         where customer_id = r.id and version < r.since
              and kind <> 'customer.deleted' and ($2 = '' or kind = $2)
              and body->>'$.data.customer.created_at' is not null",
     );
-    let ids = customers.iter().copied();
-    tx.query(sql).bind_ids(ids).bind(kind.to_owned()).execute().await?;
+    tx.query(person).bind_rows(retold).bind(kind.to_owned()).execute().await?;
+    // Differs because the databases edit JSON by functions of other names.
+    let before = tx.pick(
+        "update outgoing_events set body = (jsonb_set(body::jsonb, '{previous_attributes}',
+                 '{}'::jsonb) #- '{data,conflict}')::text
+         from jsonb_to_recordset($1::jsonb) as r(id uuid, since bigint)
+         where customer_id = r.id and version >= r.since and ($2 = '' or kind = $2)",
+        "update outgoing_events set body = json_remove(json_set(body, '$.previous_attributes',
+                 json('{}')), '$.data.conflict')
+         from (select value->>'id' as id, value->>'since' as since from jsonb_each($1)) as r
+         where customer_id = r.id and version >= r.since and ($2 = '' or kind = $2)",
+    );
+    tx.query(before).bind_rows(retold).bind(kind.to_owned()).execute().await?;
     Ok(())
 }
 
@@ -359,13 +439,13 @@ async fn erase_payments(tx: &mut Tx, payments: &[Uuid]) -> Result<()> {
          where payment_id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))",
         "update outgoing_events set body = json_replace(body, '$.data.payment.description', null,
                  '$.data.payment.metadata', json('{}'), '$.previous_attributes', json('{}'))
-         where payment_id in (select value->>'id' from json_each($1))",
+         where payment_id in (select value->>'id' from jsonb_each($1))",
     );
     tx.query(sql).bind_ids(payments.iter().copied()).execute().await?;
     Ok(())
 }
 
-/// What a receiver answered may repeat what it was told.
+/// What a receiver answered may repeat what it was told, and so may what it has yet to answer.
 async fn erase_answers(tx: &mut Tx, about: &[Uuid]) -> Result<()> {
     if about.is_empty() {
         return Ok(());
@@ -373,12 +453,12 @@ async fn erase_answers(tx: &mut Tx, about: &[Uuid]) -> Result<()> {
     // Differs because the sets are read by functions of other names.
     let sql = tx.pick(
         "with gone as (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
-         update attempts set response = null where message_id in (
+         update attempts set response = null, erased = true where message_id in (
              select m.id from messages as m where m.event_id in (
                  select e.id from gone join outgoing_events as e on e.customer_id = gone.id
                  union select e.id from gone join outgoing_events as e on e.payment_id = gone.id))",
-        "with gone as (select value->>'id' as id from json_each($1))
-         update attempts set response = null where message_id in (
+        "with gone as (select value->>'id' as id from jsonb_each($1))
+         update attempts set response = null, erased = true where message_id in (
              select m.id from messages as m where m.event_id in (
                  select e.id from gone join outgoing_events as e on e.customer_id = gone.id
                  union select e.id from gone join outgoing_events as e on e.payment_id = gone.id))",

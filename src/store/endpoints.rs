@@ -1,9 +1,12 @@
-//! Webhook endpoints: who is told. Their secrets come and go sealed.
+//! Webhook endpoints: who is told. Their secrets come and go sealed, and so do the values of their headers.
 
 use crate::{
     model::{
-        endpoint::{Endpoint, EndpointSettings, EndpointSpec, SealedSecret, Subscription},
-        id::EndpointId,
+        endpoint::{
+            Breaker, Endpoint, EndpointSettings, EndpointSpec, SealedSecret, SecretTerm, Standing,
+            Subscription,
+        },
+        id::{EndpointId, MessageId},
         secret::Secret,
         time::Timestamp,
     },
@@ -11,6 +14,10 @@ use crate::{
 };
 use sqlx::types::Json;
 use std::collections::BTreeMap;
+
+mod standing;
+
+pub use standing::{Locked, locked, reserve, stand, succeeded};
 
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
@@ -25,15 +32,33 @@ struct Row {
     secrets: Json<Vec<SealedSecret>>,
     enabled: bool,
     disabled_reason: Option<String>,
-    deleted: bool,
+    breaker: String,
+    paused_until: Option<Timestamp>,
+    failing_since: Option<Timestamp>,
+    failing_message: Option<MessageId>,
+    pauses: i64,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
 
 impl Row {
+    fn with_secrets(self) -> (Endpoint, Vec<SealedSecret>) {
+        let secrets = self.secrets.0.clone();
+        (self.endpoint(), secrets)
+    }
+
     fn endpoint(self) -> Endpoint {
         Endpoint {
+            object: "webhook_endpoint",
             id: self.id,
+            secrets: terms(&self.secrets),
+            standing: Standing {
+                breaker: Breaker::from_name(&self.breaker).unwrap_or_default(),
+                paused_until: self.paused_until,
+                failing_since: self.failing_since,
+                failing_message: self.failing_message,
+                pauses: self.pauses,
+            },
             spec: EndpointSpec {
                 environment: self.environment.into(),
                 name: self.name,
@@ -49,6 +74,11 @@ impl Row {
             updated_at: self.updated_at,
         }
     }
+}
+
+/// The newest first: they are kept in the order of their making.
+fn terms(kept: &[SealedSecret]) -> Vec<SecretTerm> {
+    kept.iter().rev().map(|kept| SecretTerm { expires_at: kept.until, public_key: None }).collect()
 }
 
 /// A [`Secret`] hides itself when serialized: what is kept is the text.
@@ -71,8 +101,8 @@ pub async fn create(
     let made = tx
         .query(
             "insert into endpoints (id, environment, name, url, description, event_types, headers,
-                settings, secrets, enabled, disabled_reason, deleted, created_at, updated_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, null, $11, $12, $12)
+                settings, secrets, enabled, disabled_reason, deleted, breaker, pauses, created_at, updated_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, null, $11, 'closed', 0, $12, $12)
              on conflict (environment, name) do nothing",
         )
         .bind(id)
@@ -83,14 +113,17 @@ pub async fn create(
         .bind(Json(spec.event_types.clone()))
         .bind(exposed(&spec.headers))
         .bind(Json(spec.settings.clone()))
-        .bind(Json(vec![secret]))
+        .bind(Json(vec![secret.clone()]))
         .bind(true)
         .bind(false)
         .bind(now)
         .execute()
         .await?;
     Ok((made == 1).then(|| Endpoint {
+        object: "webhook_endpoint",
         id,
+        standing: Standing::default(),
+        secrets: terms(&[secret]),
         spec: spec.clone(),
         enabled: true,
         disabled_reason: None,
@@ -99,71 +132,140 @@ pub async fn create(
     }))
 }
 
-/// What [`declare`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Declared {
-    /// There was none of that name.
-    Created,
-    /// It differed.
-    Updated,
-    /// It was there just so.
-    Unchanged,
-}
-
-/// Makes or updates the endpoint of a name in an environment; whether it is enabled stays as it is.
-///
-/// `secret` is shown what is kept (nothing, for a new endpoint) and says what replaces it, if anything; a new
-/// endpoint without a secret sends nothing.
+/// The endpoint of a name in an environment with its secrets, to be changed in this transaction: another one waits.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn declare(
+pub async fn lock_named(
     tx: &mut Tx,
-    id: EndpointId,
-    spec: &EndpointSpec,
-    secret: impl Fn(&[SealedSecret]) -> Option<SealedSecret> + Send,
-    now: Timestamp,
-) -> Result<Declared> {
+    environment: &str,
+    name: &str,
+) -> Result<Option<(Endpoint, Vec<SealedSecret>)>> {
     // Differs because SQLite has one writer, and no row locks.
     let sql = tx.pick(
-        "select * from endpoints where environment = $1 and name = $2 for update",
-        "select * from endpoints where environment = $1 and name = $2",
+        "select * from endpoints where environment = $1 and name = $2 and not deleted for update",
+        "select * from endpoints where environment = $1 and name = $2 and not deleted",
     );
-    let environment = spec.environment.to_string();
-    let mut kept =
-        tx.query(sql).bind(environment.clone()).bind(spec.name.clone()).maybe::<Row>().await?;
-    if kept.is_none()
-        && let Some(secret) = secret(&[])
-    {
-        if create(tx, id, spec, secret, now).await?.is_some() {
-            return Ok(Declared::Created);
-        }
-        // Another process was quicker.
-        kept = tx.query(sql).bind(environment).bind(spec.name.clone()).maybe::<Row>().await?;
-    }
-    let Some(kept) = kept else { return Ok(Declared::Unchanged) };
-    let replaced = secret(&kept.secrets);
-    let (id, deleted, secrets) = (kept.id, kept.deleted, kept.secrets.clone());
-    if replaced.is_none() && !deleted && kept.endpoint().spec == *spec {
-        return Ok(Declared::Unchanged);
-    }
+    let query = tx.query(sql).bind(environment.to_owned()).bind(name.to_owned());
+    Ok(query.maybe::<Row>().await?.map(Row::with_secrets))
+}
+
+/// Gives an endpoint what its owner says now, in place of what was said before; its environment stays.
+///
+/// # Errors
+/// When the database fails, or another endpoint of its environment has the name.
+pub async fn change(
+    tx: &mut Tx,
+    id: EndpointId,
+    before: &EndpointSpec,
+    spec: &EndpointSpec,
+    now: Timestamp,
+) -> Result<()> {
     tx.query(
-        "update endpoints set url = $2, description = $3, event_types = $4, headers = $5, settings = $6,
-            secrets = $7, deleted = $8, updated_at = $9
+        "update endpoints set name = $2, url = $3, description = $4, event_types = $5, headers = $6,
+            settings = $7, updated_at = $8
          where id = $1",
     )
     .bind(id)
+    .bind(spec.name.clone())
     .bind(spec.url.clone())
     .bind(spec.description.clone())
     .bind(Json(spec.event_types.clone()))
     .bind(exposed(&spec.headers))
     .bind(Json(spec.settings.clone()))
-    .bind(replaced.map_or(secrets, |secret| Json(vec![secret])))
-    .bind(false)
     .bind(now)
     .execute()
     .await?;
-    Ok(Declared::Updated)
+    if before.settings.ordered != spec.settings.ordered {
+        // What waits keeps the order that is asked for now.
+        // Differs because SQLite has one writer, and no row locks.
+        let sql = tx.pick(
+            "update messages set ordered = $2 and customer_id is not null and version is not null
+             where id in (
+                select id from messages where endpoint_id = $1 and status = 'pending' order by id for update)",
+            "update messages set ordered = $2 and customer_id is not null and version is not null
+             where endpoint_id = $1 and status = 'pending'",
+        );
+        tx.query(sql).bind(id).bind(spec.settings.ordered).execute().await?;
+    }
+    Ok(())
+}
+
+/// One endpoint with its secrets, to be changed in this transaction: another one waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(
+    tx: &mut Tx,
+    environment: Option<&str>,
+    id: EndpointId,
+) -> Result<Option<(Endpoint, Vec<SealedSecret>)>> {
+    // Differs because SQLite has one writer, and no row locks.
+    let sql = tx.pick(
+        "select * from endpoints where id = $1 and environment = coalesce($2, environment) and not deleted
+         for update",
+        "select * from endpoints where id = $1 and environment = coalesce($2, environment) and not deleted",
+    );
+    let row = tx.query(sql).bind(id).bind(environment.map(str::to_owned)).maybe::<Row>().await?;
+    Ok(row.map(Row::with_secrets))
+}
+
+/// An endpoint's secrets, the newest last.
+///
+/// # Errors
+/// When the database fails.
+pub async fn secrets(tx: &mut Tx, id: EndpointId) -> Result<Vec<SealedSecret>> {
+    let row: Option<(Json<Vec<SealedSecret>>,)> =
+        tx.query("select secrets from endpoints where id = $1").bind(id).maybe().await?;
+    Ok(row.map(|(Json(secrets),)| secrets).unwrap_or_default())
+}
+
+/// Keeps these secrets of an endpoint, the newest last.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_secrets(
+    tx: &mut Tx,
+    id: EndpointId,
+    secrets: &[SealedSecret],
+    now: Timestamp,
+) -> Result<()> {
+    tx.query("update endpoints set secrets = $2, updated_at = $3 where id = $1")
+        .bind(id)
+        .bind(Json(secrets.to_vec()))
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Deletes an endpoint with its secrets and headers: nothing more is written for it, its name is free again. What waits for it is to be called
+/// off by [`messages::cancel_orphans`](super::messages::cancel_orphans). Whether there was one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(
+    tx: &mut Tx,
+    environment: Option<&str>,
+    id: EndpointId,
+    now: Timestamp,
+) -> Result<bool> {
+    let deleted = tx
+        .query(
+            "update endpoints set deleted = $3, enabled = $4, name = null, secrets = $5, headers = $6,
+                updated_at = $7
+             where id = $1 and environment = coalesce($2, environment) and not deleted",
+        )
+        .bind(id)
+        .bind(environment.map(str::to_owned))
+        .bind(true)
+        .bind(false)
+        .bind(Json(Vec::<SealedSecret>::new()))
+        .bind(Json(BTreeMap::<String, String>::new()))
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(deleted == 1)
 }
 
 /// One endpoint.
@@ -191,7 +293,19 @@ pub async fn list(tx: &mut Tx, environment: Option<&str>) -> Result<Vec<Endpoint
     Ok(rows.into_iter().map(Row::endpoint).collect())
 }
 
-/// Switches an endpoint on, or off for a reason; whether that changed anything.
+/// Whether an environment has an endpoint of a name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn named(tx: &mut Tx, environment: &str, name: &str) -> Result<bool> {
+    let sql = "select id from endpoints where environment = $1 and name = $2";
+    let row: Option<(EndpointId,)> =
+        tx.query(sql).bind(environment.to_owned()).bind(name.to_owned()).maybe().await?;
+    Ok(row.is_some())
+}
+
+/// Switches an endpoint on, or off for a reason; whether that changed anything. One that is switched on begins anew:
+/// how it answered before is forgotten, and what waited for it is due.
 ///
 /// # Errors
 /// When the database fails.
@@ -204,7 +318,8 @@ pub async fn set_enabled(
 ) -> Result<bool> {
     let changed = tx
         .query(
-            "update endpoints set enabled = $2, disabled_reason = $3, updated_at = $4
+            "update endpoints set enabled = $2, disabled_reason = $3, updated_at = $4, breaker = 'closed',
+                paused_until = null, failing_since = null, failing_message = null, pauses = 0
              where id = $1 and not deleted and enabled <> $2",
         )
         .bind(id)
@@ -222,27 +337,51 @@ pub async fn set_enabled(
 /// When the database fails.
 pub async fn enabled(tx: &mut Tx) -> Result<Vec<(Endpoint, Vec<SealedSecret>)>> {
     let sql = "select * from endpoints where enabled and not deleted order by id";
-    let mut rows = tx.query(sql).all::<Row>().await?;
-    let secrets: Vec<_> = rows.iter_mut().map(|row| std::mem::take(&mut row.secrets.0)).collect();
-    Ok(rows.into_iter().map(Row::endpoint).zip(secrets).collect())
+    let rows = tx.query(sql).all::<Row>().await?;
+    Ok(rows.into_iter().map(Row::with_secrets).collect())
 }
 
-/// Who is told what: the enabled endpoints' patterns.
+/// Who is told what: the enabled endpoints' patterns; and what time it is there, as [`super::now`] says it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn subscriptions(tx: &mut Tx) -> Result<Vec<Subscription>> {
-    let rows = tx
-        .query(
-            "select id, environment, event_types from endpoints where enabled and not deleted
-             order by id",
-        )
-        .all::<(EndpointId, String, Json<Vec<String>>)>()
-        .await?;
-    let subscription = |(endpoint_id, environment, Json(event_types))| Subscription {
-        endpoint_id,
-        environment,
-        event_types,
+pub async fn subscriptions(
+    tx: &mut Tx,
+    clock: Timestamp,
+) -> Result<(Vec<Subscription>, Timestamp)> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        id: EndpointId,
+        environment: String,
+        event_types: Json<Vec<String>>,
+        settings: Json<EndpointSettings>,
+        breaker: String,
+        paused_until: Option<Timestamp>,
+        now: Timestamp,
+    }
+    // Differs because processes share the one's clock, and not the other's.
+    let sql = tx.pick(
+        "select id, environment, event_types, settings, breaker, paused_until, clock_timestamp() as now
+         from endpoints where enabled and not deleted and $1 is not null order by id",
+        "select id, environment, event_types, settings, breaker, paused_until, $1 as now
+         from endpoints where enabled and not deleted order by id",
+    );
+    let rows = tx.query(sql).bind(clock).all::<Row>().await?;
+    let now = rows.first().map_or(clock, |row| row.now);
+    let subscription = |row: Row| {
+        let settings = row.settings.0;
+        let standing = Standing {
+            breaker: Breaker::from_name(&row.breaker).unwrap_or_default(),
+            paused_until: row.paused_until,
+            ..Standing::default()
+        };
+        Subscription {
+            endpoint_id: row.id,
+            environment: row.environment,
+            event_types: row.event_types.0,
+            ordered: settings.ordered,
+            is_direct: !settings.ordered && settings.rate_limit.is_none() && !standing.is_held(now),
+        }
     };
-    Ok(rows.into_iter().map(subscription).collect())
+    Ok((rows.into_iter().map(subscription).collect(), now))
 }

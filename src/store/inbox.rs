@@ -7,12 +7,12 @@ use crate::{
         time::Timestamp,
     },
     set,
-    store::{Result, Tx},
+    store::{Result, Tx, Writes},
 };
 use bytes::Bytes;
 use serde::Serialize;
 use sqlx::types::Json;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 /// One inbound event to be recorded.
@@ -52,16 +52,23 @@ pub struct Record {
 }
 
 #[derive(Serialize)]
-struct Numbered<'a> {
-    n: usize,
-    /// The bytes in hex, where the database takes them so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
+struct Placed<'a> {
+    /// Where its bytes begin among those of all, counted from 1.
+    at: usize,
+    /// How many they are.
+    size: usize,
+    /// Whether another one of these came with the same id of the provider, and other bytes.
+    has_twin: bool,
     #[serde(flatten)]
     record: &'a Record,
 }
 
-/// Records events, and counts those that are there already; the ids of the new ones.
+/// Records events, and counts those that are there already; the ids of the new ones. Those whose provider's id came
+/// before with other bytes are marked.
+///
+/// The rows go in sorted by their key, so that no two workers wait for each other. The bytes of all travel as one
+/// value beside them: no database has to read them as text. The verdict of another copy stands in a `case` so that no
+/// planner looks the copy up by it: nearly all are applied.
 ///
 /// # Errors
 /// When the database fails.
@@ -69,89 +76,72 @@ pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<H
     if records.is_empty() {
         return Ok(HashSet::new());
     }
+    let twins = twins(records);
     let mut sorted: Vec<&Record> = records.iter().collect();
     sorted.sort_by(|a, b| a.dedupe_key.cmp(&b.dedupe_key));
-    // Differs because bytes travel beside the rows on Postgres, and in them on SQLite, which would join two
-    // JSON arrays by looking through the second one for each row of the first.
-    let in_rows = !matches!(tx, Tx::Postgres(_));
-    let rows: Vec<Numbered<'_>> = sorted
-        .iter()
-        .zip(1..)
-        .map(|(record, n)| {
-            let body = in_rows.then(|| hex::encode(&record.body));
-            Numbered { n, body, record }
+    // One byte of nobody's, since of a blob without any SQLite's `substr` is null, also where it is to be empty.
+    let mut bytes = vec![0];
+    bytes.reserve(sorted.iter().map(|record| record.body.len()).sum());
+    let rows: Vec<Placed<'_>> = sorted
+        .into_iter()
+        .map(|record| {
+            let at = bytes.len().saturating_add(1);
+            bytes.extend_from_slice(&record.body);
+            let has_twin = twins.contains(&record.id);
+            Placed { at, size: record.body.len(), has_twin, record }
         })
         .collect();
-    let query = if in_rows {
-        tx.query(
-            "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key,
-                 kind, verdict, reason, notes, verified, refused, headers, body, occurred_at,
-                 received_at, recorded_at, copies, resent_changed)
-             select r.value->>'id', r.value->>'environment', r.value->>'source',
-                 r.value->>'provider_event_id', r.value->>'dedupe_key', r.value->>'kind',
-                 r.value->>'verdict', r.value->>'reason', r.value->>'notes', r.value->>'verified',
-                 0, r.value->>'headers', unhex(r.value->>'body'), r.value->>'occurred_at',
-                 r.value->>'received_at', $2, r.value->>'copies', 0
-             from json_each($1) as r where true order by r.value->>'dedupe_key'
-             on conflict (dedupe_key) do update set copies = inbound_events.copies + excluded.copies
-             returning id",
-        )
-        .bind_rows(&rows)
-        .bind(now)
-    } else {
-        let bodies = sorted.iter().map(|record| record.body.to_vec()).collect();
-        tx.query(
-            "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key,
-                 kind, verdict, reason, notes, verified, refused, headers, body, occurred_at,
-                 received_at, recorded_at, copies, resent_changed)
-             select r.id, r.environment, r.source, r.provider_event_id, r.dedupe_key, r.kind,
-                 r.verdict, r.reason, r.notes, r.verified, false, r.headers, b.body, r.occurred_at,
-                 r.received_at, $3, r.copies, false
-             from jsonb_to_recordset($1::jsonb) as r(n bigint, id uuid, environment text,
-                 source text, provider_event_id text, dedupe_key text, kind text, verdict text,
-                 reason text, notes jsonb, verified boolean, headers jsonb,
-                 occurred_at timestamptz, received_at timestamptz, copies bigint)
-             join unnest($2::bytea[]) with ordinality as b(body, n) on b.n = r.n
-             order by r.dedupe_key
-             on conflict (dedupe_key) do update set copies = inbound_events.copies + excluded.copies
-             returning id",
-        )
-        .bind_rows(&rows)
-        .bind_bytes(bodies)
-        .bind(now)
-    };
-    let kept: Vec<(InboundId,)> = query.all().await?;
+    let kept: Vec<(InboundId,)> = set!(
+        tx,
+        "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key, kind,
+             verdict, reason, notes, verified, refused, headers, body, occurred_at, received_at,
+             recorded_at, copies, resent_changed)
+         select r.id, r.environment, r.source, r.provider_event_id, r.dedupe_key, r.kind,
+             r.verdict, r.reason, r.notes, r.verified, false, r.headers,
+             substr($2, r.at, r.size), r.occurred_at, r.received_at, $3, r.copies,
+             r.has_twin or exists (select 1 from inbound_events as other
+                 where other.source = r.source
+                 and other.provider_event_id = r.provider_event_id
+                 and other.dedupe_key <> r.dedupe_key
+                 and case when other.verdict in ('applied', 'ignored') then 1 else 0 end = 1)
+         from",
+        [
+            id uuid, environment text, source text, provider_event_id text, dedupe_key text,
+            kind text, verdict text, reason text, notes jsonb, verified boolean, headers jsonb,
+            occurred_at timestamptz, received_at timestamptz, copies bigint, at integer,
+            size integer, has_twin boolean
+        ],
+        "where true
+         on conflict (dedupe_key) do update set copies = inbound_events.copies + excluded.copies
+         returning id"
+    )
+    .bind_rows(&rows)
+    .bind(bytes)
+    .bind(now)
+    .all()
+    .await?;
     let kept: HashSet<Uuid> = kept.into_iter().map(|(id,)| id.0).collect();
-    let new: HashSet<Uuid> =
-        records.iter().map(|record| record.id).filter(|id| kept.contains(id)).collect();
-    mark_resent(tx, records, &new).await?;
-    Ok(new)
+    Ok(records.iter().map(|record| record.id).filter(|id| kept.contains(id)).collect())
 }
 
-/// Marks new events whose provider's id came before with other bytes.
-///
-/// The verdict stands in a `case` so that no planner looks the other copy up by it: nearly all are applied.
-async fn mark_resent(tx: &mut Tx, records: &[Record], new: &HashSet<Uuid>) -> Result<()> {
-    let named = records
-        .iter()
-        .filter(|record| record.provider_event_id.is_some() && new.contains(&record.id));
-    let named: Vec<Uuid> = named.map(|record| record.id).collect();
-    if !named.is_empty() {
-        set!(
-            tx,
-            "update inbound_events set resent_changed = true where id in (select r.id from",
-            [id uuid],
-            ") and exists (select 1 from inbound_events as other
-                  where other.source = inbound_events.source
-                  and other.provider_event_id = inbound_events.provider_event_id
-                  and other.id <> inbound_events.id
-                  and case when other.verdict in ('applied', 'ignored') then 1 else 0 end = 1)"
-        )
-        .bind_ids(named)
-        .execute()
-        .await?;
+/// Those of some events beside which another one has the same id of the provider, other bytes, and effect.
+fn twins(records: &[Record]) -> HashSet<Uuid> {
+    let has_effect = |record: &&Record| matches!(record.verdict, "applied" | "ignored");
+    let name = |record: &Record| Some((record.source.clone(), record.provider_event_id.clone()?));
+    let mut named: HashMap<(String, String), Vec<&Record>> = HashMap::new();
+    for record in records {
+        if let Some(name) = name(record) {
+            named.entry(name).or_default().push(record);
+        }
     }
-    Ok(())
+    let with_twin = |group: Vec<&Record>| -> Vec<Uuid> {
+        let other = |one: &&Record| {
+            let others = group.iter().copied().filter(has_effect);
+            others.into_iter().any(|other| other.dedupe_key != one.dedupe_key)
+        };
+        group.iter().copied().filter(other).map(|record| record.id).collect()
+    };
+    named.into_values().filter(|group| group.len() > 1).flat_map(with_twin).collect()
 }
 
 /// Another verdict for an event that was recorded in this transaction.
@@ -194,24 +184,18 @@ pub struct Subject {
 }
 
 /// Notes what events speak of.
-///
-/// # Errors
-/// When the database fails.
-pub async fn link(tx: &mut Tx, subjects: &BTreeSet<Subject>) -> Result<()> {
+pub fn link(writes: &mut Writes, subjects: &BTreeSet<Subject>) {
     if !subjects.is_empty() {
         let rows: Vec<Subject> = subjects.iter().copied().collect();
         set!(
-            tx,
+            writes,
             "insert into inbound_subjects (subject_id, inbound_id)
              select r.subject_id, r.inbound_id from",
             [subject_id uuid, inbound_id uuid],
             "where true on conflict do nothing"
         )
-        .bind_rows(&rows)
-        .execute()
-        .await?;
+        .bind_rows(&rows);
     }
-    Ok(())
 }
 
 /// Erases the bodies of all events that speak of any of these.
@@ -227,7 +211,7 @@ pub async fn erase(tx: &mut Tx, subjects: &BTreeSet<Uuid>) -> Result<()> {
                  (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid)))",
             "update inbound_events set body = x'', headers = '[]', notes = '[]'
              where id in (select s.inbound_id from inbound_subjects as s where s.subject_id in
-                 (select value->>'id' from json_each($1)))",
+                 (select value->>'id' from jsonb_each($1)))",
         );
         tx.query(sql).bind_ids(subjects.iter().copied()).execute().await?;
     }
@@ -245,36 +229,49 @@ pub async fn erase_events(tx: &mut Tx, events: &BTreeSet<Uuid>) -> Result<()> {
             "update inbound_events set body = ''::bytea, headers = '[]'::jsonb, notes = '[]'::jsonb
              where id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))",
             "update inbound_events set body = x'', headers = '[]', notes = '[]'
-             where id in (select value->>'id' from json_each($1))",
+             where id in (select value->>'id' from jsonb_each($1))",
         );
         tx.query(sql).bind_ids(events.iter().copied()).execute().await?;
     }
     Ok(())
 }
 
-/// A rejected, ignored or dead event as it came in, to be processed again. None if there is no such event, or
-/// nothing is left of it.
+/// An event that can be processed again.
+#[derive(Clone, Debug)]
+pub struct Replayable {
+    /// As it came in.
+    pub raw: Raw,
+    /// Whether it passed its check then.
+    pub verified: bool,
+    /// Where it belongs; none for an unknown source.
+    pub environment: Option<String>,
+}
+
+/// A rejected, ignored or dead event. None if there is no such event, or nothing is left of it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn replayable(tx: &mut Tx, id: InboundId) -> Result<Option<Raw>> {
-    type Row = (String, Json<Headers>, Vec<u8>, Timestamp);
+pub async fn replayable(tx: &mut Tx, id: InboundId) -> Result<Option<Replayable>> {
+    type Row = (String, Json<Headers>, Vec<u8>, Timestamp, bool, Option<String>);
     let row: Option<Row> = tx
         .query(
-            "select source, headers, body, received_at from inbound_events
+            "select source, headers, body, received_at, verified, environment from inbound_events
              where id = $1 and verdict in ('rejected', 'ignored', 'dead') and not refused
                  and length(body) > 0",
         )
         .bind(id)
         .maybe()
         .await?;
-    Ok(row.map(|(source, Json(headers), body, received_at)| Raw {
-        source: source.into(),
-        headers,
-        body: body.into(),
-        received_at: Some(received_at),
-        queue_id: None,
-        dead: None,
+    Ok(row.map(|(source, Json(headers), body, received_at, verified, environment)| {
+        let raw = Raw {
+            source: source.into(),
+            headers,
+            body: body.into(),
+            received_at: Some(received_at),
+            queue_id: None,
+            dead: None,
+        };
+        Replayable { raw, verified, environment }
     }))
 }
 
@@ -310,4 +307,50 @@ pub async fn counts(tx: &mut Tx) -> Result<Vec<(Verdict, i64)>> {
         .into_iter()
         .filter_map(|(name, count)| Some((Verdict::from_name(&name)?, count)))
         .collect())
+}
+
+/// When the sources were last heard of, as far as the newest rows tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Latest {
+    /// When the newest good event of each source among them was received.
+    pub received: HashMap<String, Timestamp>,
+    /// When the oldest of them was recorded; none where there are no older ones.
+    pub since: Option<Timestamp>,
+}
+
+/// Looks at so many of the newest rows, whatever their sources: no index is kept for this alone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn latest(tx: &mut Tx, rows: i64) -> Result<Latest> {
+    type Row = (String, Option<Timestamp>, Timestamp, i64);
+    let found: Vec<Row> = tx
+        .query(
+            "select source,
+                 max(case when verdict in ('applied', 'ignored') and not refused then received_at end),
+                 min(recorded_at), count(*)
+             from (select source, verdict, refused, received_at, recorded_at from inbound_events
+                 order by id desc limit $1) as newest
+             group by source",
+        )
+        .bind(rows)
+        .all()
+        .await?;
+    let seen: i64 = found.iter().map(|(_, _, _, count)| count).sum();
+    let since = found.iter().map(|(_, _, recorded_at, _)| *recorded_at).min();
+    let good = found.into_iter().filter_map(|(source, received, _, _)| Some((source, received?)));
+    Ok(Latest { received: good.collect(), since: since.filter(|_| seen >= rows) })
+}
+
+/// Whether anything came in under the name of a source.
+///
+/// # Errors
+/// When the database fails.
+pub async fn knows(tx: &mut Tx, source: &str) -> Result<bool> {
+    let found: Option<(String,)> = tx
+        .query("select source from inbound_events where source = $1 limit 1")
+        .bind(source.to_owned())
+        .maybe()
+        .await?;
+    Ok(found.is_some())
 }

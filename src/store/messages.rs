@@ -6,20 +6,23 @@
 use crate::{
     model::{
         id::{AttemptId, EndpointId, EventId, MessageId},
-        time::Timestamp,
+        time::{Timestamp, millis, millis_or_null},
     },
     set,
-    store::{Result, Tx},
+    store::{Result, Tx, Writes},
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 mod claim;
+mod manage;
 mod settle;
 
-pub use claim::{Wanted, claim, heads};
-pub use settle::{Next, Settled, settle};
+pub use claim::{Head, Wanted, claim, defer_blocked, heads};
+pub use manage::{cancel, cancel_orphans, resend};
+pub use settle::{Changed, Next, Settled, settle};
 
 /// An outgoing event to be kept.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +43,8 @@ pub struct NewEvent {
     pub version: Option<i64>,
     /// What is sent.
     pub body: Arc<str>,
+    /// The W3C context under which its deliveries are traced.
+    pub traceparent: Option<Arc<str>>,
 }
 
 /// A message to be kept; one with a lease is under way at once.
@@ -55,12 +60,18 @@ pub struct NewMessage {
     pub environment: Arc<str>,
     /// Whom it is about.
     pub customer_id: Option<Uuid>,
+    /// That customer's version.
+    pub version: Option<i64>,
+    /// Whether it waits for those of its endpoint and customer with a lower version.
+    pub ordered: bool,
     /// The lease under which the writer sends it itself.
     pub lease: Option<Uuid>,
     /// The lease's end.
     pub leased_until: Option<Timestamp>,
     /// When it is to be sent, by the database's clock: now, or when the lease ends.
     pub due_at: Timestamp,
+    /// Whether it is sent this once: it is given up from the start, unless what its writer sends is delivered.
+    pub once: bool,
 }
 
 /// A try that begins.
@@ -73,7 +84,7 @@ struct Begun {
 }
 
 /// Writes outgoing events with their messages, and begins the tries of those that are leased; `now` by the
-/// database's clock. Three statements at most, whatever the number.
+/// database's clock. Three statements at most, whatever the number, in one turn.
 ///
 /// # Errors
 /// When the database fails.
@@ -83,14 +94,22 @@ pub async fn write(
     messages: &[NewMessage],
     now: Timestamp,
 ) -> Result<()> {
+    let mut writes = tx.writes();
+    add(&mut writes, events, messages, now);
+    writes.run(tx).await
+}
+
+/// The same beside what else is written.
+pub fn add(writes: &mut Writes, events: &[NewEvent], messages: &[NewMessage], now: Timestamp) {
     if messages.is_empty() {
-        return Ok(());
+        return;
     }
     set!(
-        tx,
+        writes,
         "insert into outgoing_events (id, environment, kind, customer_id, payment_id, subscription_id,
-            version, body, created_at)
-         select id, environment, kind, customer_id, payment_id, subscription_id, version, body, $2 from",
+            version, body, traceparent, created_at)
+         select id, environment, kind, customer_id, payment_id, subscription_id, version, body,
+            traceparent, $2 from",
         [
             id uuid,
             environment text,
@@ -100,35 +119,36 @@ pub async fn write(
             subscription_id uuid,
             version bigint,
             body text,
+            traceparent text,
         ],
         ""
     )
     .bind_rows(events)
-    .bind(now)
-    .execute()
-    .await?;
+    .bind(now);
     set!(
-        tx,
-        "insert into messages (id, event_id, endpoint_id, environment, customer_id, status, attempts,
-            due_at, lease, leased_until, created_at)
-         select id, event_id, endpoint_id, environment, customer_id, 'pending', 0, due_at, lease,
-            leased_until, $2 from",
+        writes,
+        "insert into messages (id, event_id, endpoint_id, environment, customer_id, version, ordered, fresh, status,
+            attempts, due_at, lease, leased_until, created_at, finished_at)
+         select id, event_id, endpoint_id, environment, customer_id, version, ordered, true,
+            case when once then 'dead' else 'pending' end, 0, due_at, lease, leased_until, $2,
+            case when once then $2 end from",
         [
             id uuid,
             event_id uuid,
             endpoint_id uuid,
             environment text,
             customer_id uuid,
+            version bigint,
+            ordered boolean,
             lease uuid,
             leased_until timestamptz,
             due_at timestamptz,
+            once boolean,
         ],
         ""
     )
     .bind_rows(messages)
-    .bind(now)
-    .execute()
-    .await?;
+    .bind(now);
     let begun = |message: &NewMessage| {
         message.lease.map(|lease| Begun {
             lease,
@@ -137,25 +157,22 @@ pub async fn write(
             number: 1,
         })
     };
-    begin(tx, &messages.iter().filter_map(begun).collect::<Vec<_>>(), now).await
+    begin(writes, &messages.iter().filter_map(begun).collect::<Vec<_>>(), now);
 }
 
-async fn begin(tx: &mut Tx, tries: &[Begun], now: Timestamp) -> Result<()> {
+fn begin(writes: &mut Writes, tries: &[Begun], now: Timestamp) {
     if tries.is_empty() {
-        return Ok(());
+        return;
     }
     set!(
-        tx,
-        "insert into attempts (id, message_id, endpoint_id, number, started_at)
-         select lease, message_id, endpoint_id, number, $2 from",
+        writes,
+        "insert into attempts (id, message_id, endpoint_id, number, erased, started_at)
+         select lease, message_id, endpoint_id, number, false, $2 from",
         [lease uuid, message_id uuid, endpoint_id uuid, number bigint],
         ""
     )
     .bind_rows(tries)
-    .bind(now)
-    .execute()
-    .await?;
-    Ok(())
+    .bind(now);
 }
 
 /// A message as it stands.
@@ -200,22 +217,30 @@ pub async fn get(tx: &mut Tx, id: MessageId) -> Result<Option<Message>> {
 }
 
 /// A try as it is kept.
-#[derive(Clone, PartialEq, Eq, Debug, sqlx::FromRow)]
+#[derive(Clone, PartialEq, Eq, Debug, sqlx::FromRow, Serialize, ToSchema)]
+#[serde(tag = "object", rename = "webhook_attempt")]
+#[schema(as = WebhookAttempt)]
 pub struct Attempt {
     /// Its `att_…`: the lease it was made under.
     pub id: AttemptId,
     /// Which try of its message it was, from 1; one that did not count shares its number with the next.
     pub number: i64,
     /// When its lease began.
+    #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
     /// When its result was recorded; none while it is under way, and when it was cut short.
+    #[serde(serialize_with = "millis_or_null")]
     pub finished_at: Option<Timestamp>,
     /// `delivered`, `failed`, `gone` or `interrupted`.
+    #[schema(pattern = "^(delivered|failed|gone|interrupted)$")]
     pub outcome: Option<String>,
     /// The HTTP status, if there was an answer.
     pub status_code: Option<i64>,
     /// What went wrong.
     pub error: Option<String>,
+    /// The headers that it was sent with; of the endpoint's own, the names alone.
+    #[sqlx(json(nullable))]
+    pub request_headers: Option<BTreeMap<String, String>>,
     /// The beginning of the answer's body.
     pub response: Option<String>,
     /// How long it took.
@@ -229,7 +254,8 @@ pub struct Attempt {
 pub async fn attempts(tx: &mut Tx, id: MessageId) -> Result<Vec<Attempt>> {
     Ok(tx
         .query(
-            "select id, number, started_at, finished_at, outcome, status_code, error, response, duration_ms
+            "select id, number, started_at, finished_at, outcome, status_code, error, request_headers, response,
+                duration_ms
              from attempts where message_id = $1 order by id",
         )
         .bind(id)

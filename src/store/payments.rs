@@ -1,9 +1,14 @@
 //! Payments and their names.
 
 use crate::{
-    model::{id::PaymentId, payment::PaymentFacts, time::Timestamp},
+    model::{
+        id::PaymentId,
+        payment::{PaymentFacts, PaymentKey},
+        reference::ReferenceId,
+        time::Timestamp,
+    },
     set,
-    store::{Error, Result, Tx, codec::Key},
+    store::{Result, Tx, Writes, codec::Key},
 };
 use serde::Serialize;
 use sqlx::types::Json;
@@ -39,8 +44,8 @@ pub struct Row {
     pub disputed_lost: i64,
     /// Of a succeeded one.
     pub paid_at: Option<Timestamp>,
-    /// The payer's address where nothing else names a customer.
-    pub match_email: Option<String>,
+    /// The keyed hash of the payer's address, where it is matched by that.
+    pub payer_address: Option<Uuid>,
     /// What is known of it.
     pub facts: PaymentFacts,
     /// When we first heard of it.
@@ -62,34 +67,24 @@ pub struct Name {
     pub payment_id: Uuid,
 }
 
-/// Those of some names that are known, with whose they are.
+/// The payments that name nobody and are counted at some references.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(tx: &mut Tx, names: &[Name]) -> Result<Vec<Name>> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows: Vec<(String, String, String, PaymentId)> = set!(
+pub async fn matched_at(
+    tx: &mut Tx,
+    owners: impl IntoIterator<Item = ReferenceId>,
+) -> Result<Vec<Uuid>> {
+    let found: Vec<(Key,)> = set!(
         tx,
-        "select k.environment, k.namespace, k.provider_payment_id, k.payment_id
-         from payment_keys as k join",
-        [environment text, namespace text, provider_payment_id text],
-        "on k.environment = r.environment and k.namespace = r.namespace
-             and k.provider_payment_id = r.provider_payment_id"
+        "select id from payments where payer_address is not null and owner_id in (select r.id from",
+        [id uuid],
+        ")"
     )
-    .bind_rows(names)
+    .bind_ids(owners.into_iter().map(|owner| owner.0))
     .all()
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(environment, namespace, provider_payment_id, id)| Name {
-            environment,
-            namespace,
-            provider_payment_id,
-            payment_id: id.0,
-        })
-        .collect())
+    Ok(found.into_iter().map(|(key,)| key.0).collect())
 }
 
 #[derive(sqlx::FromRow)]
@@ -107,7 +102,7 @@ struct Columns {
     amount_refunded: i64,
     disputed_lost: i64,
     paid_at: Option<Timestamp>,
-    match_email: Option<String>,
+    payer_address: Option<Key>,
     facts: Json<PaymentFacts>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -124,14 +119,14 @@ pub async fn lock(tx: &mut Tx, ids: &BTreeSet<Uuid>) -> Result<Vec<Row>> {
     // Differs because SQLite has one writer: its transaction is the lock.
     let sql = tx.pick(
         "select id, environment, namespace, provider_payment_id, owner_id, absorbed_into, erased,
-             status, amount, currency, amount_refunded, disputed_lost, paid_at, match_email, facts,
+             status, amount, currency, amount_refunded, disputed_lost, paid_at, payer_address, facts,
              created_at, updated_at
          from payments where id in (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
          order by id for update",
         "select id, environment, namespace, provider_payment_id, owner_id, absorbed_into, erased,
-             status, amount, currency, amount_refunded, disputed_lost, paid_at, match_email, facts,
+             status, amount, currency, amount_refunded, disputed_lost, paid_at, payer_address, facts,
              created_at, updated_at
-         from payments where id in (select value->>'id' from json_each($1)) order by id",
+         from payments where id in (select value->>'id' from jsonb_each($1)) order by id",
     );
     let rows: Vec<Columns> = tx.query(sql).bind_ids(ids.iter().copied()).all().await?;
     Ok(rows.into_iter().map(Columns::row).collect())
@@ -153,7 +148,7 @@ impl Columns {
             amount_refunded: self.amount_refunded,
             disputed_lost: self.disputed_lost,
             paid_at: self.paid_at,
-            match_email: self.match_email,
+            payer_address: self.payer_address.map(|key| key.0),
             facts: self.facts.0,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -161,33 +156,24 @@ impl Columns {
     }
 }
 
-/// Inserts names that were not there.
-///
-/// # Errors
-/// [`Error::Grew`] when another transaction was faster with one of them; else when the database fails.
-pub async fn insert_names(tx: &mut Tx, names: &[Name]) -> Result<()> {
-    if names.is_empty() {
-        return Ok(());
+/// Inserts names that have to be new: fewer say that another transaction was faster with one of them.
+pub fn insert_names(writes: &mut Writes, names: &[Name]) {
+    if !names.is_empty() {
+        set!(
+            writes,
+            exactly names.len(),
+            "insert into payment_keys (environment, namespace, provider_payment_id, payment_id)
+             select r.environment, r.namespace, r.provider_payment_id, r.payment_id from",
+            [environment text, namespace text, provider_payment_id text, payment_id uuid],
+            "where true order by r.environment, r.namespace, r.provider_payment_id
+             on conflict do nothing returning 1"
+        )
+        .bind_rows(names);
     }
-    let inserted = set!(
-        tx,
-        "insert into payment_keys (environment, namespace, provider_payment_id, payment_id)
-         select r.environment, r.namespace, r.provider_payment_id, r.payment_id from",
-        [environment text, namespace text, provider_payment_id text, payment_id uuid],
-        "where true order by r.environment, r.namespace, r.provider_payment_id
-         on conflict do nothing"
-    )
-    .bind_rows(names)
-    .execute()
-    .await?;
-    if inserted == names.len() as u64 { Ok(()) } else { Err(Error::Grew) }
 }
 
 /// Gives names to other payments: those that they turned out to be names of.
-///
-/// # Errors
-/// When the database fails.
-pub async fn move_names(tx: &mut Tx, moves: &[(Uuid, Uuid)]) -> Result<()> {
+pub fn move_names(writes: &mut Writes, moves: &[(Uuid, Uuid)]) {
     #[derive(Serialize)]
     struct Move {
         gone: Uuid,
@@ -197,36 +183,30 @@ pub async fn move_names(tx: &mut Tx, moves: &[(Uuid, Uuid)]) -> Result<()> {
         moves.iter().map(|(gone, kept)| Move { gone: *gone, kept: *kept }).collect();
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "update payment_keys set payment_id = r.kept from",
             [gone uuid, kept uuid],
             "where payment_keys.payment_id = r.gone"
         )
-        .bind_rows(&rows)
-        .execute()
-        .await?;
+        .bind_rows(&rows);
     }
-    Ok(())
 }
 
 /// Writes payments: new ones are inserted, known ones replaced.
-///
-/// # Errors
-/// When the database fails.
-pub async fn write(tx: &mut Tx, rows: &[Row]) -> Result<()> {
+pub fn write(writes: &mut Writes, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "insert into payments (id, environment, namespace, provider_payment_id, owner_id,
                  absorbed_into, erased, status, amount, currency, amount_refunded, disputed_lost,
-                 paid_at, match_email, facts, created_at, updated_at)
+                 paid_at, payer_address, facts, created_at, updated_at)
              select r.id, r.environment, r.namespace, r.provider_payment_id, r.owner_id,
                  r.absorbed_into, r.erased, r.status, r.amount, r.currency, r.amount_refunded,
-                 r.disputed_lost, r.paid_at, r.match_email, r.facts, r.created_at, r.updated_at from",
+                 r.disputed_lost, r.paid_at, r.payer_address, r.facts, r.created_at, r.updated_at from",
             [
                 id uuid, environment text, namespace text, provider_payment_id text, owner_id uuid,
                 absorbed_into uuid, erased boolean, status text, amount bigint, currency text,
-                amount_refunded bigint, disputed_lost bigint, paid_at timestamptz, match_email text,
+                amount_refunded bigint, disputed_lost bigint, paid_at timestamptz, payer_address uuid,
                 facts jsonb, created_at timestamptz, updated_at timestamptz
             ],
             "where true on conflict (id) do update set owner_id = excluded.owner_id,
@@ -235,12 +215,38 @@ pub async fn write(tx: &mut Tx, rows: &[Row]) -> Result<()> {
                  status = excluded.status, amount = excluded.amount, currency = excluded.currency,
                  amount_refunded = excluded.amount_refunded,
                  disputed_lost = excluded.disputed_lost, paid_at = excluded.paid_at,
-                 match_email = excluded.match_email, facts = excluded.facts,
+                 payer_address = excluded.payer_address, facts = excluded.facts,
                  updated_at = excluded.updated_at"
         )
-        .bind_rows(rows)
-        .execute()
-        .await?;
+        .bind_rows(rows);
     }
-    Ok(())
+}
+
+/// The names of a payment, also by the id of one that turned out to be the same: those under which the other is
+/// known now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keys(tx: &mut Tx, environment: &str, id: PaymentId) -> Result<Vec<PaymentKey>> {
+    let rows: Vec<(String, String)> = tx
+        .query(
+            "with recursive line(id, next, steps) as (
+                 select id, absorbed_into, 0 from payments where id = $1 and environment = $2
+                 union all
+                 select p.id, p.absorbed_into, line.steps + 1
+                 from line join payments p on p.id = line.next
+                 where p.environment = $2 and line.steps < 1000
+             )
+             select k.namespace, k.provider_payment_id
+             from line join payment_keys k on k.payment_id = line.id where line.next is null",
+        )
+        .bind(id)
+        .bind(environment.to_owned())
+        .all()
+        .await?;
+    let key = |(namespace, id): (String, String)| PaymentKey {
+        namespace: namespace.into(),
+        id: id.into(),
+    };
+    Ok(rows.into_iter().map(key).collect())
 }

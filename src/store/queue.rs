@@ -1,9 +1,12 @@
 //! `intake_queue`: what the HTTP ingress took and no batch has committed yet.
 
 use super::{Result, Tx, codec::Key};
-use crate::model::{
-    inbound::{Headers, Raw},
-    time::Timestamp,
+use crate::{
+    model::{
+        inbound::{Headers, Raw},
+        time::Timestamp,
+    },
+    set,
 };
 use serde::Serialize;
 use sqlx::{FromRow, types::Json};
@@ -26,8 +29,10 @@ struct NewRow<'a> {
     source: &'a str,
     headers: &'a Headers,
     received_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
+    /// Where its bytes begin among those of all, counted from 1.
+    at: usize,
+    /// How many they are.
+    size: usize,
 }
 
 #[derive(FromRow)]
@@ -44,40 +49,37 @@ struct Row {
 /// # Errors
 /// When the database refuses or is away.
 pub async fn push(tx: &mut Tx, entries: &[Entry<'_>]) -> Result<()> {
-    // Differs because Postgres takes bytes as an array beside the rows, and SQLite, which would read a second
-    // array again for every row, takes them as hex inside them.
-    let beside = matches!(tx, Tx::Postgres(_));
+    // One byte of nobody's, since of a blob without any SQLite's `substr` is null, also where it is to be empty.
+    let mut bytes = vec![0];
+    bytes.reserve(entries.iter().map(|entry| entry.raw.body.len()).sum());
     let rows: Vec<NewRow<'_>> = entries
         .iter()
-        .map(|entry| NewRow {
-            id: entry.id,
-            source: &entry.raw.source,
-            headers: &entry.raw.headers,
-            received_at: entry.received_at,
-            body: (!beside).then(|| hex::encode(&entry.raw.body)),
+        .map(|entry| {
+            let at = bytes.len().saturating_add(1);
+            bytes.extend_from_slice(&entry.raw.body);
+            NewRow {
+                id: entry.id,
+                source: &entry.raw.source,
+                headers: &entry.raw.headers,
+                received_at: entry.received_at,
+                at,
+                size: entry.raw.body.len(),
+            }
         })
         .collect();
-    let sql = tx.pick(
+    set!(
+        tx,
         "insert into intake_queue (id, source, headers, body, received_at)
-         select r.id, r.source, r.headers, r.body, r.received_at
-         from rows from (
-             jsonb_to_recordset($1::jsonb) as (
-                 id uuid, source text, headers jsonb, received_at timestamptz
-             ),
-             unnest($2::bytea[])
-         ) as r(id, source, headers, received_at, body)",
-        "insert into intake_queue (id, source, headers, body, received_at)
-         select value->>'id', value->>'source', value->>'headers', unhex(value->>'body'),
-                value->>'received_at'
-         from json_each($1)",
-    );
-    let query = tx.query(sql).bind_rows(&rows);
-    let query = if beside {
-        query.bind_bytes(entries.iter().map(|entry| entry.raw.body.to_vec()).collect())
-    } else {
-        query
-    };
-    query.execute().await?;
+         select r.id, r.source, r.headers, substr($2, r.at, r.size), r.received_at from",
+        [
+            id uuid, source text, headers jsonb, received_at timestamptz, at integer, size integer
+        ],
+        ""
+    )
+    .bind_rows(&rows)
+    .bind(bytes)
+    .execute()
+    .await?;
     Ok(())
 }
 
@@ -153,7 +155,7 @@ pub async fn remove(tx: &mut Tx, ids: &[Uuid]) -> Result<u64> {
         return Ok(0);
     }
     let rows: Vec<Removed> = ids.iter().map(|id| Removed { id: *id }).collect();
-    let query = crate::set!(
+    let query = set!(
         tx,
         "delete from intake_queue where id in (select r.id from",
         [id uuid],

@@ -3,7 +3,7 @@
 use crate::{
     model::reference::{ReferenceFacts, ReferenceId},
     set,
-    store::{Error, Result, Tx, codec::Key},
+    store::{Result, Tx, Writes, codec::Key},
 };
 use serde::Serialize;
 use sqlx::types::Json;
@@ -34,74 +34,37 @@ pub struct Row {
     pub facts: ReferenceFacts,
 }
 
-/// The components of some references; unknown ones have none.
+type Columns = (
+    Key,
+    String,
+    String,
+    String,
+    Option<String>,
+    Key,
+    Option<Key>,
+    bool,
+    bool,
+    Json<ReferenceFacts>,
+);
+
+/// Locks every reference of some components in one order and reads them. One that a component gains meanwhile is not
+/// among them: [`held`](super::reach::held) finds that out.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn components(
-    tx: &mut Tx,
-    references: impl IntoIterator<Item = ReferenceId>,
-) -> Result<Vec<Uuid>> {
-    let found: Vec<(Key,)> = set!(
-        tx,
-        "select distinct component from customer_references where id in (select r.id from",
-        [id uuid],
-        ")"
-    )
-    .bind_ids(references.into_iter().map(|reference| reference.0))
-    .all()
-    .await?;
-    Ok(found.into_iter().map(|(key,)| key.0).collect())
-}
-
-/// Locks every reference of some components in one order, then reads them on a fresh snapshot.
-///
-/// # Errors
-/// [`Error::Grew`] when a component gained a reference while its locks were awaited; else when the database
-/// fails.
 pub async fn lock(tx: &mut Tx, components: &[Uuid]) -> Result<Vec<Row>> {
-    let locked = match tx {
-        // Differs because SQLite has one writer: its transaction is the lock.
-        Tx::Sqlite(_) => None,
-        Tx::Postgres(_) => {
-            let sql = "select id from customer_references where component in
-                 (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
-                 order by id for update";
-            let ids = components.iter().copied();
-            Some(tx.query(sql).bind_ids(ids).all::<(ReferenceId,)>().await?.len())
-        }
-    };
-    let read = read(tx, components).await?;
-    match locked {
-        Some(locked) if locked != read.len() => Err(Error::Grew),
-        _ => Ok(read),
-    }
-}
-
-async fn read(tx: &mut Tx, components: &[Uuid]) -> Result<Vec<Row>> {
-    type Columns = (
-        Key,
-        String,
-        String,
-        String,
-        Option<String>,
-        Key,
-        Option<Key>,
-        bool,
-        bool,
-        Json<ReferenceFacts>,
-    );
-    let rows: Vec<Columns> = set!(
-        tx,
+    // Differs because SQLite has one writer: its transaction is the lock.
+    let sql = tx.pick(
         "select id, environment, kind, namespace, subject, component, customer_id, closed,
              deleted_before, facts
-         from customer_references where component in (select r.id from",
-        [id uuid],
-        ")"
-    )
-    .bind_ids(components.iter().copied())
-    .all()
-    .await?;
+         from customer_references where component in
+             (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
+         order by id for update",
+        "select id, environment, kind, namespace, subject, component, customer_id, closed,
+             deleted_before, facts
+         from customer_references where component in (select value->>'id' from jsonb_each($1))",
+    );
+    let rows: Vec<Columns> = tx.query(sql).bind_ids(components.iter().copied()).all().await?;
     Ok(rows
         .into_iter()
         .map(|row| Row {
@@ -119,40 +82,31 @@ async fn read(tx: &mut Tx, components: &[Uuid]) -> Result<Vec<Row>> {
         .collect())
 }
 
-/// Inserts references that were not there.
-///
-/// # Errors
-/// [`Error::Grew`] when another transaction was faster with one of them; else when the database fails.
-pub async fn insert(tx: &mut Tx, rows: &[Row]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+/// Inserts references that have to be new: fewer say that another transaction was faster with one of them.
+pub fn insert(writes: &mut Writes, rows: &[Row]) {
+    if !rows.is_empty() {
+        set!(
+            writes,
+            exactly rows.len(),
+            "insert into customer_references (id, environment, kind, namespace, subject, component,
+                 customer_id, closed, deleted_before, facts)
+             select r.id, r.environment, r.kind, r.namespace, r.subject, r.component, r.customer_id,
+                 r.closed, r.deleted_before, r.facts from",
+            [
+                id uuid, environment text, kind text, namespace text, subject text, component uuid,
+                customer_id uuid, closed boolean, deleted_before boolean, facts jsonb
+            ],
+            "where true order by r.id on conflict do nothing returning 1"
+        )
+        .bind_rows(rows);
     }
-    let inserted = set!(
-        tx,
-        "insert into customer_references (id, environment, kind, namespace, subject, component,
-             customer_id, closed, deleted_before, facts)
-         select r.id, r.environment, r.kind, r.namespace, r.subject, r.component, r.customer_id,
-             r.closed, r.deleted_before, r.facts from",
-        [
-            id uuid, environment text, kind text, namespace text, subject text, component uuid,
-            customer_id uuid, closed boolean, deleted_before boolean, facts jsonb
-        ],
-        "where true order by r.id on conflict do nothing"
-    )
-    .bind_rows(rows)
-    .execute()
-    .await?;
-    if inserted == rows.len() as u64 { Ok(()) } else { Err(Error::Grew) }
 }
 
 /// Writes back references that changed.
-///
-/// # Errors
-/// When the database fails.
-pub async fn update(tx: &mut Tx, rows: &[Row]) -> Result<()> {
+pub fn update(writes: &mut Writes, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "update customer_references set subject = r.subject, component = r.component,
                  customer_id = r.customer_id, closed = r.closed,
                  deleted_before = r.deleted_before, facts = r.facts from",
@@ -162,11 +116,8 @@ pub async fn update(tx: &mut Tx, rows: &[Row]) -> Result<()> {
             ],
             "where customer_references.id = r.id"
         )
-        .bind_rows(rows)
-        .execute()
-        .await?;
+        .bind_rows(rows);
     }
-    Ok(())
 }
 
 /// That a payment or subscription names a reference.
@@ -181,62 +132,34 @@ pub struct Naming {
 }
 
 /// Notes which references objects name.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list_objects(tx: &mut Tx, namings: &[Naming]) -> Result<()> {
+pub fn list_objects(writes: &mut Writes, namings: &[Naming]) {
     if !namings.is_empty() {
         set!(
-            tx,
+            writes,
             "insert into object_references (reference_id, object_id, kind)
              select r.reference_id, r.object_id, r.kind from",
             [reference_id uuid, object_id uuid, kind text],
             "where true on conflict do nothing"
         )
-        .bind_rows(namings)
-        .execute()
-        .await?;
+        .bind_rows(namings);
     }
-    Ok(())
 }
 
-/// The references that some objects ever named.
+/// The payments that ever named some references.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn named_by(
-    tx: &mut Tx,
-    objects: impl IntoIterator<Item = Uuid>,
-) -> Result<Vec<ReferenceId>> {
-    let found: Vec<(ReferenceId,)> = set!(
-        tx,
-        "select distinct reference_id from object_references where object_id in (select r.id from",
-        [id uuid],
-        ")"
-    )
-    .bind_ids(objects)
-    .all()
-    .await?;
-    Ok(found.into_iter().map(|(reference,)| reference).collect())
-}
-
-/// The objects of a kind that ever named some references.
-///
-/// # Errors
-/// When the database fails.
-pub async fn objects(
+pub async fn payments(
     tx: &mut Tx,
     references: impl IntoIterator<Item = ReferenceId>,
-    kind: &'static str,
 ) -> Result<Vec<Uuid>> {
     let found: Vec<(Key,)> = set!(
         tx,
         "select distinct object_id from object_references where reference_id in (select r.id from",
         [id uuid],
-        ") and kind = $2"
+        ") and kind = 'payment'"
     )
     .bind_ids(references.into_iter().map(|reference| reference.0))
-    .bind(kind.to_owned())
     .all()
     .await?;
     Ok(found.into_iter().map(|(key,)| key.0).collect())

@@ -27,15 +27,17 @@ pub async fn get_or_insert(tx: &mut Tx, name: &str, value: &str) -> Result<Strin
     Ok(get(tx, name).await?.unwrap_or_else(|| value.to_owned()))
 }
 
-/// Whether the database has a schema of ours at all, of whatever age.
+/// Takes some room and gives it back: fails where the disk is full, once it is committed.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn has_schema(tx: &mut Tx) -> Result<bool> {
-    // Differs because each database lists its tables in a place of its own.
-    let sql = tx.pick(
-        "select to_regclass('settings') is not null",
-        "select exists (select 1 from sqlite_master where type = 'table' and name = 'settings')",
-    );
-    Ok(tx.query(sql).one::<(bool,)>().await?.0)
+/// When the database takes no writes.
+pub async fn try_room(tx: &mut Tx) -> Result<()> {
+    /// More than is left over in pages that are in use.
+    const BYTES: usize = 64 * 1024;
+    const NAME: &str = "room";
+    let sql = "insert into settings (name, value) values ($1, $2)
+        on conflict (name) do update set value = excluded.value";
+    tx.query(sql).bind(NAME.to_owned()).bind("x".repeat(BYTES)).execute().await?;
+    tx.query("delete from settings where name = $1").bind(NAME.to_owned()).execute().await?;
+    Ok(())
 }

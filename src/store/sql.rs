@@ -5,16 +5,21 @@
 
 use serde::Serialize;
 use sqlx::{
-    Arguments, Decode, Encode, Executor, FromRow, PgConnection, PgPool, Postgres, Sqlite,
-    SqliteConnection, SqlitePool, Transaction, Type,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow, PgSslMode},
-    sqlite::{
-        SqliteArguments, SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode,
-        SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
+    Arguments, Decode, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection,
+    SqlitePool, Transaction, Type,
+    postgres::{PgArguments, PgRow},
+    sqlite::{SqliteArguments, SqliteRow},
 };
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{future::Future, io, time::Duration};
+use tokio::time::timeout;
 use uuid::Uuid;
+
+mod built;
+mod open;
+mod set;
+mod writes;
+
+pub use writes::{Write, Writes};
 
 /// A value both databases can store. Implemented for every type that can be.
 pub trait Column:
@@ -53,8 +58,8 @@ impl<T> Record for T where
 /// A database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Db {
-    /// Production.
-    Postgres(PgPool),
+    /// Production; with how long an answer may take.
+    Postgres(PgPool, Duration),
     /// Embedded: one connection that writes, a few that read.
     Sqlite {
         /// The one writer.
@@ -68,88 +73,72 @@ pub enum Db {
 #[derive(Debug)]
 pub enum Tx {
     /// On Postgres.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Answered),
     /// On SQLite.
     Sqlite(Transaction<'static, Sqlite>),
 }
 
-/// How long a statement may wait for a lock or run before the database gives it up.
+/// What Postgres is asked, and how long its answer may take.
+#[derive(Debug)]
+pub struct Answered {
+    tx: Transaction<'static, Postgres>,
+    within: Duration,
+}
+
+/// How a database is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// To Postgres, at most.
+    pub connections: u32,
+    /// How long a statement may wait for a lock or run before the database gives it up.
+    pub statement_timeout: Duration,
+}
+
+/// How long a statement may wait for a lock or run, unless settings say otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a statement may take on behalf of an event that no statement within the limit could apply: the payments
+/// of an address with very many of them move in one transaction.
+const PATIENT: Duration = Duration::from_mins(10);
+
+/// What a batch asks is looked up by keys, a few hundred at most, and always in the same words. Postgres guesses 100
+/// rows for any set it is given, and for as many rather reads a table of some thousand rows whole than uses its index;
+/// a table that grew since it was last analyzed it takes for a small one. So it is left no other way than by index,
+/// and plans a statement once for each connection, not anew for each use.
+///
+/// It waits ten seconds for a row that somebody else holds: many times as long as any of us holds one, and soon enough
+/// to be told by readiness.
+const BEGIN_BATCH: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off; \
+    set local enable_mergejoin = off; set local plan_cache_mode = force_generic_plan; \
+    set local lock_timeout = '10s'";
+
+/// How long a connection may take to be had, where a statement may take as long.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a transaction may take to begin, where an answer may take so long: a connection first, then its answer.
+fn begins_within(answers: Duration) -> Duration {
+    CONNECTS_WITHIN.min(answers) + answers
+}
+
+/// How long a connection that does nothing else may take to answer before it counts as broken.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The answer, or an error where none comes in time: a server whose machine is gone sends no reset, and nobody else
+/// would ever find out. What is left of the connection ends in `after_release`.
+fn answered<T>(
+    within: Duration,
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> impl Future<Output = sqlx::Result<T>> {
+    // Boxed, so that a batch's future does not hold each of its statements.
+    let answer = timeout(within, Box::pin(statement));
+    async move { answer.await.unwrap_or_else(|_| Err(silence())) }
+}
+
+fn silence() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the database does not answer").into()
+}
+
 impl Db {
-    /// Opens `postgres://…` or `sqlite://PATH`; a missing SQLite file and its folder are made.
-    ///
-    /// # Errors
-    /// When the URL cannot be used, or SQLite's file cannot be opened. Postgres is connected to when first used.
-    pub async fn open(url: &str, connections: u32) -> super::Result<Self> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Self::open_postgres(url, connections);
-        }
-        match url.strip_prefix("sqlite:") {
-            Some(path) => Self::open_sqlite(Path::new(path.trim_start_matches("//"))).await,
-            None => Err(super::Error::Url("it must begin with postgres:// or sqlite://".into())),
-        }
-    }
-
-    fn open_postgres(url: &str, connections: u32) -> super::Result<Self> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| super::Error::Url(error.to_string()))?;
-        // sqlx 0.9 leaves Nagle's algorithm on: over TLS each large statement waits some 45 ms for a delayed
-        // acknowledgement. On this machine itself there is nobody to hide from.
-        let local = matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
-        let said = url.contains("sslmode=") || url.contains("ssl-mode=");
-        let options = if local && !said { options.ssl_mode(PgSslMode::Disable) } else { options };
-        let options = options.application_name("customer-sync").options([
-            ("statement_timeout", PATIENCE.as_millis().to_string()),
-            ("idle_in_transaction_session_timeout", PATIENCE.as_millis().to_string()),
-            ("timezone", "UTC".to_owned()),
-            // The rollback of `after_release` would warn each time that there is nothing to roll back.
-            ("client_min_messages", "error".to_owned()),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
-            // sqlx 0.9.0 gives a connection whose BEGIN was canceled back inside an open transaction
-            // (transact-rs/sqlx#4385): whatever it left behind ends here.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    connection.execute("rollback").await?;
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
-        Ok(Self::Postgres(pool))
-    }
-
-    async fn open_sqlite(path: &Path) -> super::Result<Self> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            tokio::fs::create_dir_all(folder).await.map_err(|error| {
-                super::Error::Url(format!("folder {} cannot be made: {error}", folder.display()))
-            })?;
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .pragma("secure_delete", "on")
-            .optimize_on_close(true, None);
-        let pool = |size| {
-            SqlitePoolOptions::new()
-                .max_connections(size)
-                .min_connections(1)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .acquire_timeout(PATIENCE)
-        };
-        let writer = pool(1).connect_with(options.clone()).await?;
-        let readers = pool(4).connect_with(options.pragma("query_only", "on")).await?;
-        Ok(Self::Sqlite { writer, readers })
-    }
-
     /// Begins a transaction that will write. SQLite takes its one write lock here rather than at the first
     /// write, so that a reader never has to be upgraded and refused.
     ///
@@ -157,9 +146,23 @@ impl Db {
     /// When no connection is to be had.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool, within) => {
+                let tx = answered(begins_within(*within), pool.begin()).await?;
+                Tx::Postgres(Answered { tx, within: *within })
+            }
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("begin immediate").await?),
         })
+    }
+
+    /// Begins a transaction for a batch of events: all of its statements look up by keys, and for those alone
+    /// Postgres plans. Otherwise as [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin_batch(&self) -> sqlx::Result<Tx> {
+        let Self::Postgres(pool, within) = self else { return self.begin().await };
+        let tx = answered(begins_within(*within), pool.begin_with(BEGIN_BATCH)).await?;
+        Ok(Tx::Postgres(Answered { tx, within: *within }))
     }
 
     /// Begins a transaction that only reads, on one snapshot.
@@ -168,33 +171,24 @@ impl Db {
     /// When no connection is to be had.
     pub async fn snapshot(&self) -> sqlx::Result<Tx> {
         Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(
-                pool.begin_with("begin isolation level repeatable read read only").await?,
-            ),
+            Self::Postgres(pool, within) => {
+                let begin = pool.begin_with("begin isolation level repeatable read read only");
+                let tx = answered(begins_within(*within), begin).await?;
+                Tx::Postgres(Answered { tx, within: *within })
+            }
             Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
         })
-    }
-
-    /// Brings the schema up to date.
-    ///
-    /// # Errors
-    /// When a migration fails, or the schema is newer than this program.
-    pub async fn migrate(&self) -> super::Result<()> {
-        match self {
-            Self::Postgres(pool) => {
-                sqlx::migrate!("src/store/migrations/postgres").run(pool).await?;
-            }
-            Self::Sqlite { writer, .. } => {
-                sqlx::migrate!("src/store/migrations/sqlite").run(writer).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Closes all connections, once those in use are given back.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool, _) => {
+                // A connection that does not answer would be waited for without end.
+                if timeout(CONNECTS_WITHIN, pool.close()).await.is_err() {
+                    tracing::debug!("not all connections to the database could be closed in order");
+                }
+            }
             Self::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
@@ -204,7 +198,7 @@ impl Db {
 
     /// Whether processes on other machines may share it.
     pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self, Self::Postgres(..))
     }
 }
 
@@ -212,7 +206,9 @@ impl Tx {
     /// A statement, to be given its values and run.
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
         match self {
-            Self::Postgres(tx) => Query::Postgres(tx, sql, PgArguments::default()),
+            Self::Postgres(Answered { tx, within }) => {
+                Query::Postgres(tx, sql, PgArguments::default(), *within)
+            }
             Self::Sqlite(tx) => Query::Sqlite(tx, sql, SqliteArguments::default()),
         }
     }
@@ -225,15 +221,60 @@ impl Tx {
         }
     }
 
+    /// Lets each statement of this transaction take [`PATIENT`] rather than what the settings allow.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn be_patient(&mut self) -> sqlx::Result<()> {
+        if let Self::Postgres(Answered { within, .. }) = self {
+            *within = PATIENT * 3 / 2;
+            self.query("set local statement_timeout = '10min'").execute().await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a snapshot stay open as long as its reader takes, who may be a pipe that is read slowly.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn stay(&mut self) -> sqlx::Result<()> {
+        if matches!(self, Self::Postgres(_)) {
+            self.query("set local idle_in_transaction_session_timeout = 0").execute().await?;
+            self.query("set local statement_timeout = 0").execute().await?;
+        }
+        Ok(())
+    }
+
+    /// Statements to be run together, none yet.
+    pub fn writes(&self) -> Writes {
+        match self {
+            Self::Postgres(_) => Writes::Postgres {
+                sql: String::new(),
+                arguments: PgArguments::default(),
+                exact: Vec::new(),
+            },
+            Self::Sqlite(_) => Writes::Sqlite(Vec::new()),
+        }
+    }
+
     /// Makes everything in it last.
     ///
     /// # Errors
     /// When the database refuses, or its answer is lost: then it may have happened or not.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
-            Self::Postgres(tx) => tx.commit().await,
+            Self::Postgres(Answered { tx, within }) => answered(within, tx.commit()).await,
             Self::Sqlite(tx) => tx.commit().await,
         }
+    }
+
+    /// Undoes everything in it and gives its locks back before this returns. A transaction that is dropped does so some
+    /// time later. Where that fails the connection is gone, and its locks with it.
+    pub async fn roll_back(self) {
+        let _ = match self {
+            Self::Postgres(Answered { tx, within }) => answered(within, tx.rollback()).await,
+            Self::Sqlite(tx) => tx.rollback().await,
+        };
     }
 }
 
@@ -241,8 +282,8 @@ impl Tx {
 #[must_use]
 #[derive(Debug)]
 pub enum Query<'t> {
-    /// For Postgres.
-    Postgres(&'t mut PgConnection, &'static str, PgArguments),
+    /// For Postgres; with how long the answer may take.
+    Postgres(&'t mut PgConnection, &'static str, PgArguments, Duration),
     /// For SQLite.
     Sqlite(&'t mut SqliteConnection, &'static str, SqliteArguments),
 }
@@ -252,7 +293,7 @@ impl Query<'_> {
     #[expect(clippy::expect_used, reason = "a Column always encodes: none of ours can fail")]
     pub fn bind(mut self, value: impl Column) -> Self {
         match &mut self {
-            Query::Postgres(_, _, arguments) => arguments.add(value),
+            Query::Postgres(_, _, arguments, _) => arguments.add(value),
             Query::Sqlite(_, _, arguments) => arguments.add(value),
         }
         .expect("a Column always encodes");
@@ -278,28 +319,16 @@ impl Query<'_> {
         self.bind_rows(&rows)
     }
 
-    /// Gives the next placeholder a list of byte strings: an array on Postgres, a JSON array of hex on SQLite.
-    #[expect(clippy::expect_used, reason = "bytes and text always encode")]
-    pub fn bind_bytes(mut self, values: Vec<Vec<u8>>) -> Self {
-        match &mut self {
-            Query::Postgres(_, _, arguments) => arguments.add(values),
-            Query::Sqlite(_, _, arguments) => {
-                let texts: Vec<String> = values.iter().map(hex::encode).collect();
-                arguments.add(serde_json::to_string(&texts).expect("text always serializes"))
-            }
-        }
-        .expect("bytes always encode");
-        self
-    }
-
     /// Runs it; how many rows it touched.
     ///
     /// # Errors
     /// When the database refuses or is away.
     pub async fn execute(self) -> sqlx::Result<u64> {
         Ok(match self {
-            Query::Postgres(tx, sql, arguments) => {
-                sqlx::query_with(sql, arguments).execute(tx).await?.rows_affected()
+            Query::Postgres(tx, sql, arguments, within) => {
+                answered(within, sqlx::query_with(sql, arguments).execute(tx))
+                    .await?
+                    .rows_affected()
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_with(sql, arguments).execute(tx).await?.rows_affected()
@@ -313,8 +342,8 @@ impl Query<'_> {
     /// When the database refuses or is away.
     pub async fn all<T: Record>(self) -> sqlx::Result<Vec<T>> {
         match self {
-            Query::Postgres(tx, sql, arguments) => {
-                sqlx::query_as_with(sql, arguments).fetch_all(tx).await
+            Query::Postgres(tx, sql, arguments, within) => {
+                answered(within, sqlx::query_as_with(sql, arguments).fetch_all(tx)).await
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_as_with(sql, arguments).fetch_all(tx).await
@@ -328,8 +357,8 @@ impl Query<'_> {
     /// When there is none, or the database refuses or is away.
     pub async fn one<T: Record>(self) -> sqlx::Result<T> {
         match self {
-            Query::Postgres(tx, sql, arguments) => {
-                sqlx::query_as_with(sql, arguments).fetch_one(tx).await
+            Query::Postgres(tx, sql, arguments, within) => {
+                answered(within, sqlx::query_as_with(sql, arguments).fetch_one(tx)).await
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_as_with(sql, arguments).fetch_one(tx).await
@@ -343,37 +372,12 @@ impl Query<'_> {
     /// When the database refuses or is away.
     pub async fn maybe<T: Record>(self) -> sqlx::Result<Option<T>> {
         match self {
-            Query::Postgres(tx, sql, arguments) => {
-                sqlx::query_as_with(sql, arguments).fetch_optional(tx).await
+            Query::Postgres(tx, sql, arguments, within) => {
+                answered(within, sqlx::query_as_with(sql, arguments).fetch_optional(tx)).await
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_as_with(sql, arguments).fetch_optional(tx).await
             }
         }
     }
-}
-
-/// A statement over a set of rows, given as one JSON array in `$1`: `set!(tx, "insert into t (id, n) select
-/// id, n from", [id uuid, n bigint], "where true on conflict …")`. The rows are there under the alias `r`.
-///
-/// Differs because Postgres reads the array by `jsonb_to_recordset`, SQLite by `json_each`.
-#[macro_export]
-macro_rules! set {
-    ($tx:expr, $head:literal, [$($column:ident $kind:ident),+ $(,)?], $tail:literal) => {{
-        let postgres = concat!(
-            $head, " jsonb_to_recordset($1::jsonb) as r(", $crate::set!(@pg $($column $kind),+), ") ", $tail
-        );
-        let sqlite = concat!(
-            $head, " (select ", $crate::set!(@lite $($column),+), " from json_each($1)) as r ", $tail
-        );
-        let sql = $tx.pick(postgres, sqlite);
-        $tx.query(sql)
-    }};
-    (@pg $first:ident $kind:ident $(, $column:ident $rest:ident)*) => {
-        concat!(stringify!($first), " ", stringify!($kind) $(, ", ", stringify!($column), " ", stringify!($rest))*)
-    };
-    (@lite $first:ident $(, $column:ident)*) => {
-        concat!("value->>'", stringify!($first), "' as ", stringify!($first)
-            $(, ", value->>'", stringify!($column), "' as ", stringify!($column))*)
-    };
 }

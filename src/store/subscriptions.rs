@@ -3,7 +3,7 @@
 use crate::{
     model::{id::SubscriptionId, subscription::SubscriptionFacts, time::Timestamp},
     set,
-    store::{Error, Result, Tx, codec::Key},
+    store::{Result, Tx, Writes, codec::Key},
 };
 use serde::Serialize;
 use sqlx::types::Json;
@@ -46,27 +46,6 @@ pub struct Name {
     pub namespace: String,
     /// The provider's id.
     pub provider_subscription_id: String,
-}
-
-/// The subscriptions of some names.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find(tx: &mut Tx, names: &[Name]) -> Result<Vec<SubscriptionId>> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows: Vec<(SubscriptionId,)> = set!(
-        tx,
-        "select s.id from subscriptions as s join",
-        [environment text, namespace text, provider_subscription_id text],
-        "on s.environment = r.environment and s.namespace = r.namespace
-             and s.provider_subscription_id = r.provider_subscription_id"
-    )
-    .bind_rows(names)
-    .all()
-    .await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Subscriptions whose end has come and was not told, the earliest first.
@@ -119,7 +98,7 @@ pub async fn lock(tx: &mut Tx, ids: &BTreeSet<Uuid>) -> Result<Vec<Row>> {
          order by id for update",
         "select id, environment, namespace, provider_subscription_id, owner_id, status, ends_at,
              end_announced, facts, created_at, updated_at
-         from subscriptions where id in (select value->>'id' from json_each($1)) order by id",
+         from subscriptions where id in (select value->>'id' from jsonb_each($1)) order by id",
     );
     let rows: Vec<Columns> = tx.query(sql).bind_ids(ids.iter().copied()).all().await?;
     Ok(rows
@@ -140,42 +119,33 @@ pub async fn lock(tx: &mut Tx, ids: &BTreeSet<Uuid>) -> Result<Vec<Row>> {
         .collect())
 }
 
-/// Inserts subscriptions that were not there.
-///
-/// # Errors
-/// [`Error::Grew`] when another transaction was faster with one of them; else when the database fails.
-pub async fn insert(tx: &mut Tx, rows: &[Row]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+/// Inserts subscriptions that have to be new: fewer say that another transaction was faster with one of them.
+pub fn insert(writes: &mut Writes, rows: &[Row]) {
+    if !rows.is_empty() {
+        set!(
+            writes,
+            exactly rows.len(),
+            "insert into subscriptions (id, environment, namespace, provider_subscription_id, owner_id,
+                 status, ends_at, end_announced, facts, created_at, updated_at)
+             select r.id, r.environment, r.namespace, r.provider_subscription_id, r.owner_id, r.status,
+                 r.ends_at, r.end_announced, r.facts, r.created_at, r.updated_at from",
+            [
+                id uuid, environment text, namespace text, provider_subscription_id text,
+                owner_id uuid, status text, ends_at timestamptz, end_announced boolean, facts jsonb,
+                created_at timestamptz, updated_at timestamptz
+            ],
+            "where true order by r.environment, r.namespace, r.provider_subscription_id
+             on conflict do nothing returning 1"
+        )
+        .bind_rows(rows);
     }
-    let inserted = set!(
-        tx,
-        "insert into subscriptions (id, environment, namespace, provider_subscription_id, owner_id,
-             status, ends_at, end_announced, facts, created_at, updated_at)
-         select r.id, r.environment, r.namespace, r.provider_subscription_id, r.owner_id, r.status,
-             r.ends_at, r.end_announced, r.facts, r.created_at, r.updated_at from",
-        [
-            id uuid, environment text, namespace text, provider_subscription_id text,
-            owner_id uuid, status text, ends_at timestamptz, end_announced boolean, facts jsonb,
-            created_at timestamptz, updated_at timestamptz
-        ],
-        "where true order by r.environment, r.namespace, r.provider_subscription_id
-         on conflict do nothing"
-    )
-    .bind_rows(rows)
-    .execute()
-    .await?;
-    if inserted == rows.len() as u64 { Ok(()) } else { Err(Error::Grew) }
 }
 
 /// Writes back subscriptions that changed.
-///
-/// # Errors
-/// When the database fails.
-pub async fn update(tx: &mut Tx, rows: &[Row]) -> Result<()> {
+pub fn update(writes: &mut Writes, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "update subscriptions set owner_id = r.owner_id, status = r.status,
                  ends_at = r.ends_at, end_announced = r.end_announced, facts = r.facts,
                  updated_at = r.updated_at from",
@@ -185,9 +155,6 @@ pub async fn update(tx: &mut Tx, rows: &[Row]) -> Result<()> {
             ],
             "where subscriptions.id = r.id"
         )
-        .bind_rows(rows)
-        .execute()
-        .await?;
+        .bind_rows(rows);
     }
-    Ok(())
 }

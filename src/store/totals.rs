@@ -4,11 +4,10 @@ use crate::{
     model::{
         customer::{Spend, Totals},
         id::CustomerId,
-        reference::ReferenceId,
         time::Timestamp,
     },
     set,
-    store::{Result, Tx, codec::Key},
+    store::{Result, Tx, Writes, codec::Key, days},
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,29 +89,6 @@ fn by_holder(rows: Vec<Row>) -> BTreeMap<Uuid, Spend> {
     all
 }
 
-/// The totals of some references.
-///
-/// # Errors
-/// When the database fails.
-pub async fn of_references(
-    tx: &mut Tx,
-    references: impl IntoIterator<Item = ReferenceId>,
-) -> Result<BTreeMap<ReferenceId, Spend>> {
-    let rows: Vec<Row> = set!(
-        tx,
-        "select reference_id as holder_id, currency, payment_count, successful_payment_count,
-             failed_payment_count, total_spent, total_refunded, total_disputed_lost,
-             first_payment_at, last_payment_at
-         from reference_totals where reference_id in (select r.id from",
-        [id uuid],
-        ")"
-    )
-    .bind_ids(references.into_iter().map(|reference| reference.0))
-    .all()
-    .await?;
-    Ok(by_holder(rows).into_iter().map(|(id, spend)| (ReferenceId(id), spend)).collect())
-}
-
 /// The totals of some customers.
 ///
 /// # Errors
@@ -150,15 +126,12 @@ pub struct Move<'a> {
 }
 
 /// Writes the totals of references that changed.
-///
-/// # Errors
-/// When the database fails.
-pub async fn write_references(tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
+pub fn write_references(writes: &mut Writes, moves: &[Move<'_>]) {
     let rows: Vec<Row> =
         moves.iter().flat_map(|m| rows(m.holder, m.environment, m.old, m.new)).collect();
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "insert into reference_totals (reference_id, currency, payment_count,
                  successful_payment_count, failed_payment_count, total_spent, total_refunded,
                  total_disputed_lost, first_payment_at, last_payment_at)
@@ -180,23 +153,17 @@ pub async fn write_references(tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
                  first_payment_at = excluded.first_payment_at,
                  last_payment_at = excluded.last_payment_at"
         )
-        .bind_rows(&rows)
-        .execute()
-        .await?;
+        .bind_rows(&rows);
     }
-    Ok(())
 }
 
 /// Writes the totals of customers that changed.
-///
-/// # Errors
-/// When the database fails.
-pub async fn write_customers(tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
+pub fn write_customers(writes: &mut Writes, moves: &[Move<'_>]) {
     let rows: Vec<Row> =
         moves.iter().flat_map(|m| rows(m.holder, m.environment, m.old, m.new)).collect();
     if !rows.is_empty() {
         set!(
-            tx,
+            writes,
             "insert into customer_totals (customer_id, currency, environment, payment_count,
                  successful_payment_count, failed_payment_count, total_spent, total_refunded,
                  total_disputed_lost, net_spent, first_payment_at, last_payment_at)
@@ -219,11 +186,8 @@ pub async fn write_customers(tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
                  net_spent = excluded.net_spent, first_payment_at = excluded.first_payment_at,
                  last_payment_at = excluded.last_payment_at"
         )
-        .bind_rows(&rows)
-        .execute()
-        .await?;
+        .bind_rows(&rows);
     }
-    Ok(())
 }
 
 /// The first and last `paid_at` of a reference's payments in one currency, some payments left out.
@@ -231,7 +195,7 @@ pub async fn write_customers(tx: &mut Tx, moves: &[Move<'_>]) -> Result<()> {
 pub struct Span {
     /// The reference.
     pub owner_id: Uuid,
-    /// The code.
+    /// The code; empty for the payments of which none is known.
     pub currency: String,
 }
 
@@ -247,31 +211,75 @@ pub async fn spans_without(
     if spans.is_empty() {
         return Ok(BTreeMap::new());
     }
-    // Differs because the sets are read by functions of other names.
-    let sql = tx.pick(
-        "select r.owner_id, r.currency,
-             (select p.paid_at from payments as p where p.owner_id = r.owner_id
-                 and p.currency = r.currency and p.paid_at is not null and p.id not in
-                     (select x.id from jsonb_to_recordset($2::jsonb) as x(id uuid))
+    // Two texts, since an index finds either a currency or payments without one, but no "one or the other".
+    macro_rules! ends {
+        ($owner:literal, $same:literal, $left_out:literal, $of:literal) => {
+            concat!(
+                $of,
+                ",
+             (select p.paid_at from payments as p where p.owner_id = ",
+                $owner,
+                "
+                 and ",
+                $same,
+                " and p.paid_at is not null and p.id not in (",
+                $left_out,
+                ")
               order by p.paid_at limit 1),
-             (select p.paid_at from payments as p where p.owner_id = r.owner_id
-                 and p.currency = r.currency and p.paid_at is not null and p.id not in
-                     (select x.id from jsonb_to_recordset($2::jsonb) as x(id uuid))
+             (select p.paid_at from payments as p where p.owner_id = ",
+                $owner,
+                "
+                 and ",
+                $same,
+                " and p.paid_at is not null and p.id not in (",
+                $left_out,
+                ")
               order by p.paid_at desc limit 1)
-         from jsonb_to_recordset($1::jsonb) as r(owner_id uuid, currency text)",
-        "select r.value->>'owner_id', r.value->>'currency',
-             (select p.paid_at from payments as p where p.owner_id = r.value->>'owner_id'
-                 and p.currency = r.value->>'currency' and p.paid_at is not null and p.id not in
-                     (select x.value->>'id' from json_each($2) as x)
-              order by p.paid_at limit 1),
-             (select p.paid_at from payments as p where p.owner_id = r.value->>'owner_id'
-                 and p.currency = r.value->>'currency' and p.paid_at is not null and p.id not in
-                     (select x.value->>'id' from json_each($2) as x)
-              order by p.paid_at desc limit 1)
-         from json_each($1) as r",
+         from "
+            )
+        };
+    }
+    macro_rules! on_postgres {
+        ($same:literal) => {
+            concat!(
+                ends!(
+                    "r.owner_id",
+                    $same,
+                    "select x.id from jsonb_to_recordset($2::jsonb) as x(id uuid)",
+                    "select r.owner_id, r.currency"
+                ),
+                "jsonb_to_recordset($1::jsonb) as r(owner_id uuid, currency text)"
+            )
+        };
+    }
+    macro_rules! on_sqlite {
+        ($same:literal) => {
+            concat!(
+                ends!(
+                    "r.value->>'owner_id'",
+                    $same,
+                    "select x.value->>'id' from jsonb_each($2) as x",
+                    "select r.value->>'owner_id', r.value->>'currency'"
+                ),
+                "jsonb_each($1) as r"
+            )
+        };
+    }
+    let (unknown, known): (Vec<&Span>, Vec<&Span>) =
+        spans.iter().partition(|span| span.currency.is_empty());
+    // Each differs because the sets are read by functions of other names.
+    let of_known = tx.pick(
+        on_postgres!("p.currency = r.currency"),
+        on_sqlite!("p.currency = r.value->>'currency'"),
     );
-    let rows: Vec<(Key, String, Option<Timestamp>, Option<Timestamp>)> =
-        tx.query(sql).bind_rows(spans).bind_ids(left_out.iter().copied()).all().await?;
+    let of_unknown = tx.pick(on_postgres!("p.currency is null"), on_sqlite!("p.currency is null"));
+    let mut rows: Vec<(Key, String, Option<Timestamp>, Option<Timestamp>)> = Vec::new();
+    for (sql, spans) in [(of_known, known), (of_unknown, unknown)] {
+        if !spans.is_empty() {
+            let asked = tx.query(sql).bind_rows(&spans).bind_ids(left_out.iter().copied());
+            rows.extend(asked.all::<(Key, String, Option<Timestamp>, Option<Timestamp>)>().await?);
+        }
+    }
     Ok(rows
         .into_iter()
         .map(|(owner, code, first, last)| ((owner.0, code), (first, last)))
@@ -281,12 +289,14 @@ pub async fn spans_without(
 /// A stored total that differs from the recount: there is none, unless somebody wrote into the tables.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Drift {
-    /// `reference` or `customer`.
+    /// `reference` or `customer`; `day` for a day of a reference.
     pub holder: &'static str,
-    /// Its row.
+    /// The row of the reference or customer.
     pub id: Uuid,
     /// The currency, empty where none is known.
     pub currency: String,
+    /// Which day, of a day.
+    pub day: Option<String>,
     /// What is stored.
     pub stored: Totals,
     /// What the payments add up to.
@@ -350,6 +360,7 @@ pub async fn recount(tx: &mut Tx) -> Result<Vec<Drift>> {
         .all()
         .await?;
     drift.extend(differences("customer", &by_holder(stored), &by_holder(counted)));
+    drift.extend(days::recount(tx).await?);
     Ok(drift)
 }
 
@@ -369,7 +380,7 @@ fn differences(
             let counted = new.get(currency).cloned().unwrap_or_default();
             if stored != counted {
                 let currency = currency.map_or_else(String::new, String::from);
-                drift.push(Drift { holder, id: *id, currency, stored, counted });
+                drift.push(Drift { holder, id: *id, currency, day: None, stored, counted });
             }
         }
     }
@@ -394,7 +405,9 @@ pub async fn repair(tx: &mut Tx, drift: &[Drift]) -> Result<()> {
         .iter()
         .map(|(holder, old, new)| Move { holder: *holder, environment: "", old, new })
         .collect();
-    write_references(tx, &moves).await?;
+    let mut writes = tx.writes();
+    write_references(&mut writes, &moves);
+    writes.run(tx).await?;
     for (id, old, new) in of("customer") {
         let environment: Option<(String,)> = tx
             .query("select environment from customers where id = $1")
@@ -403,7 +416,9 @@ pub async fn repair(tx: &mut Tx, drift: &[Drift]) -> Result<()> {
             .await?;
         let environment = environment.map(|(name,)| name).unwrap_or_default();
         let moved = Move { holder: id, environment: &environment, old: &old, new: &new };
-        write_customers(tx, &[moved]).await?;
+        let mut writes = tx.writes();
+        write_customers(&mut writes, &[moved]);
+        writes.run(tx).await?;
     }
     Ok(())
 }

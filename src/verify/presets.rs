@@ -146,6 +146,13 @@ pub const LOGTO: Scheme =
 pub const HUBTEL: Scheme =
     of_body(&["x-hubtel-signature"], Algorithm::Sha256, Key::Utf8, Encoding::Hex);
 
+/// Descope's connectors with an HMAC secret: SHA-256 of the body, in base64 as its users' code has it; its pages do not
+/// say, and hex is taken too.
+///
+/// Source: docs.descope.com/connectors, "Audit Webhook Connector".
+pub const DESCOPE: Scheme =
+    of_body(&["x-descope-webhook-s256"], Algorithm::Sha256, Key::Utf8, Encoding::HexOrBase64);
+
 /// Convoy, a gateway that signs again what it forwards: SHA-512 of the body.
 ///
 /// Source: github.com/frain-dev/convoy, pkg/verifier.
@@ -162,10 +169,11 @@ pub const SQUARE: Scheme = Scheme::of(Check::Signature(Signature {
     ..BODY
 }));
 
-/// Creem without Standard Webhooks: SHA-256 of the body in hex or base64, after an optional `sha256=`.
+/// Creem: SHA-256 of the body in hex; its library also takes base64, and `sha256=` before either. (That library knows
+/// Standard Webhooks too; that Creem sends them is documented nowhere.)
 ///
-/// Source: the npm package `creem`, webhooks.js.
-pub const CREEM_LEGACY: Scheme = Scheme::of(Check::Signature(Signature {
+/// Source: docs.creem.io/code/webhooks; the npm package `creem`, webhooks.js.
+pub const CREEM: Scheme = Scheme::of(Check::Signature(Signature {
     place: Place::Header(&["creem-signature", "x-creem-signature"]),
     form: Form::Prefixed { prefix: "sha256=", optional: true },
     encoding: Encoding::HexOrBase64,
@@ -178,6 +186,32 @@ pub const CREEM_LEGACY: Scheme = Scheme::of(Check::Signature(Signature {
 pub const MOLLIE: Scheme = Scheme::of(Check::Signature(Signature {
     place: Place::Header(&["x-mollie-signature"]),
     form: Form::Prefixed { prefix: "sha256=", optional: false },
+    ..BODY
+}));
+
+/// Reevit's own webhooks: SHA-256 of the body after `sha256=`. The time of signing is in the body, and is not judged: what
+/// comes again is known by its key.
+///
+/// Source: @reevit/node, src/webhook.ts.
+pub const REEVIT: Scheme = Scheme::of(Check::Signature(Signature {
+    place: Place::Header(&["x-reevit-signature"]),
+    form: Form::Prefixed { prefix: "sha256=", optional: false },
+    ..BODY
+}));
+
+/// Revstack's own webhooks: as Stripe's, under a header of its own; 300 s, past only.
+///
+/// Source: @revstackhq/node, src/modules/webhooks.ts.
+pub const REVSTACK: Scheme = Scheme::of(Check::Signature(Signature {
+    place: Place::Header(&["revstack-signature"]),
+    form: Form::Pairs { separator: ",", signature: "v1" },
+    signed: &[Part::Stamp, Part::Text("."), Part::Body],
+    stamp: Some(Stamp {
+        place: StampPlace::Pair("t"),
+        unit: Unit::Seconds,
+        tolerance: TimeDelta::seconds(300),
+        both_sides: false,
+    }),
     ..BODY
 }));
 
@@ -242,7 +276,17 @@ pub const BRAINTREE: Scheme = Scheme::of(Check::Signature(Signature {
     ..BODY
 }));
 
-/// A token in `Authorization: Bearer` (Auth0 event streams, Descope).
+/// Kinde: the body is a token signed by one of the keys under `/.well-known/jwks` of the business.
+///
+/// Source: docs.kinde.com/integrate/webhooks/about-webhooks.
+pub const KINDE: Scheme = Scheme::of(Check::JwtBody);
+
+/// FusionAuth: a token in a header that names the body's hash.
+///
+/// Source: fusionauth.io/docs/extend/events-and-webhooks/signing.
+pub const FUSIONAUTH: Scheme = Scheme::of(Check::JwtHeader("x-fusionauth-signature-jwt"));
+
+/// A token in `Authorization: Bearer` (Auth0 event streams, Supabase's database webhooks).
 ///
 /// Source: RFC 6750.
 pub const BEARER: Scheme = Scheme::of(Check::Bearer);
@@ -251,6 +295,42 @@ pub const BEARER: Scheme = Scheme::of(Check::Bearer);
 ///
 /// Source: RFC 7617.
 pub const BASIC: Scheme = Scheme::of(Check::Basic);
+
+/// All of them.
+pub const ALL: [Scheme; 32] = [
+    STANDARD_WEBHOOKS,
+    SVIX,
+    POLAR,
+    SUPABASE_AUTH,
+    STRIPE,
+    WORKOS,
+    PADDLE,
+    PAYSTACK,
+    MONNIFY,
+    FLUTTERWAVE_V3,
+    FLUTTERWAVE_V4,
+    RAZORPAY,
+    LEMON_SQUEEZY,
+    GOCARDLESS,
+    COINBASE_COMMERCE,
+    LOGTO,
+    HUBTEL,
+    DESCOPE,
+    CONVOY,
+    SQUARE,
+    CREEM,
+    MOLLIE,
+    REEVIT,
+    REVSTACK,
+    AUTHORIZE_NET,
+    ADYEN_ITEM,
+    ADYEN_BODY,
+    BRAINTREE,
+    KINDE,
+    FUSIONAUTH,
+    BEARER,
+    BASIC,
+];
 
 const WEBHOOK_SIGNATURE: Names = &["webhook-signature", "svix-signature"];
 const WEBHOOK_TIMESTAMP: Names = &["webhook-timestamp", "svix-timestamp"];

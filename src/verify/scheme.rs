@@ -10,10 +10,13 @@ use serde_json::Value;
 mod check;
 mod credential;
 pub mod form;
+pub mod jwt;
 mod key;
 mod sign;
+mod words;
 
 pub use check::authenticate;
+pub(crate) use check::form_field;
 pub use key::BadSecret;
 pub use sign::{Unsignable, sign};
 
@@ -38,6 +41,11 @@ pub enum Check {
     Header(&'static str),
     /// `Authorization: Bearer` with the secret (RFC 6750).
     Bearer,
+    /// A body that is a compact JSON Web Signature (RFC 7515) under an RSA key; the secret is its JWK, or a set of them.
+    JwtBody,
+    /// A header that holds a JSON Web Token whose claim `request_body_sha256` is the body's hash; the secret is an HMAC
+    /// key's text, or the JWK of an RSA key.
+    JwtHeader(&'static str),
     /// `Authorization: Basic`; the secret is `user:password`, split at the first colon (RFC 7617).
     Basic,
 }
@@ -70,6 +78,8 @@ pub enum Algorithm {
     Sha1,
     /// SHA-256, 32 bytes.
     Sha256,
+    /// SHA-384, 48 bytes.
+    Sha384,
     /// SHA-512, 64 bytes.
     Sha512,
 }
@@ -227,6 +237,22 @@ impl Scheme {
         Self { event_id, ..self }
     }
 
+    /// Whether the address that the webhook is sent to is signed with the body.
+    pub fn signs_url(&self) -> bool {
+        match self.check {
+            Check::Signature(signature) => signature.signed.contains(&Part::Url),
+            _ => false,
+        }
+    }
+
+    /// The member of the body that lists the items which are signed by themselves, where they are.
+    pub fn list(&self) -> Option<&'static str> {
+        match self.check {
+            Check::Signature(Signature { place: Place::Item { list, .. }, .. }) => Some(list),
+            _ => None,
+        }
+    }
+
     /// The headers that it reads, each once: all that is kept of an event's headers (contract 4).
     pub fn headers(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
@@ -244,6 +270,8 @@ impl Scheme {
                     }
                 }
             }
+            Check::JwtBody => {}
+            Check::JwtHeader(name) => names.push(*name),
             Check::Header(_) | Check::Bearer | Check::Basic => names.extend(self.credential()),
         }
         names.extend(self.event_id);
@@ -259,7 +287,7 @@ impl Scheme {
     /// The header that holds a credential: kept as its SHA-256 only.
     pub fn credential(&self) -> Option<&'static str> {
         match self.check {
-            Check::Signature(_) => None,
+            Check::Signature(_) | Check::JwtBody | Check::JwtHeader(_) => None,
             Check::Header(name) => Some(name),
             Check::Bearer | Check::Basic => Some("authorization"),
         }
@@ -286,9 +314,13 @@ impl Scheme {
     }
 
     /// Whether a secret is of the kind that it works with: for checking a configuration.
+    ///
+    /// # Errors
+    /// Says of which kind it is to be.
     pub fn accepts(&self, secret: &Secret) -> Result<(), BadSecret> {
         match &self.check {
             Check::Signature(signature) => key::bytes(signature.key, secret).map(drop),
+            check @ (Check::JwtBody | Check::JwtHeader(_)) => jwt::accepts(check, secret),
             check => credential::expected(check, secret).map(drop),
         }
     }

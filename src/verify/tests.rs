@@ -182,6 +182,7 @@ fn a_batch_that_cannot_be_read_is_refused_with_its_place() {
         ("[]", "notificationItems"),
         (r#"{"notificationItems": {}}"#, "notificationItems"),
         (r#"{"notificationItems": []}"#, "notificationItems"),
+        (r#"{"notificationItems\u0000": [1], "notificationItems": [1]}"#, "the body holds U+0000"),
         (r#"{"notificationItems": [1]}"#, "item 1: NotificationRequestItem"),
         (
             r#"{"notificationItems": [{"NotificationRequestItem": {}}]}"#,
@@ -192,6 +193,57 @@ fn a_batch_that_cannot_be_read_is_refused_with_its_place() {
         let why = verdict.expect_err("refused").to_string();
         assert!(why.starts_with(place), "{why}");
     }
+}
+
+#[test]
+fn a_batch_passes_with_its_good_items_and_says_which_are_bad() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let item = |payment: &str, key: &[u8]| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key");
+        mac.update(format!("{payment}:::::::").as_bytes());
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        serde_json::json!({"NotificationRequestItem": {"pspReference": payment,
+            "additionalData": {"hmacSignature": signature}}})
+    };
+    let source = Arc::new(source(Some(presets::ADYEN_ITEM), &["00ff"]));
+    let verdict = |items: &[Value]| {
+        let body = serde_json::json!({"notificationItems": items}).to_string();
+        verify(&source, &raw(Headers::default(), body), at(1))
+    };
+    let (good, bad) = ([0x00, 0xff], [0xff]);
+    let mut hidden = item("e", &good);
+    hidden["NotificationRequestItem"]["merchant\0Reference"] = "".into();
+    let text = item("f\0", &good);
+    let mixed = [item("a", &good), item("b", &bad), 5.into(), item("d", &good), hidden, text];
+    let verified = verdict(&mixed).expect("two of them are good");
+    assert!(verified.verified());
+    let refused: Vec<_> = (0..6).map(|index| verified.refused(index).cloned()).collect();
+    let place = "additionalData.hmacSignature";
+    assert_eq!(
+        refused,
+        [
+            None,
+            Some(Rejection::Mismatch { place }),
+            Some(Rejection::Missing { place: "NotificationRequestItem" }),
+            None,
+            Some(Rejection::Malformed { place: "the item", what: "holds U+0000" }),
+            Some(Rejection::Malformed { place: "the item", what: "holds U+0000" }),
+        ]
+    );
+    let why = verdict(&[item("a", &bad), item("b", &bad)]).map(|_| ()).expect_err("none is good");
+    let first = Box::new(Rejection::Mismatch { place });
+    assert_eq!(why, Rejection::Item { number: 1, why: first });
+}
+
+#[test]
+fn what_passed_at_its_receipt_is_not_held_against_other_secrets() {
+    let source = Arc::new(source(Some(presets::RAZORPAY), &["another one"]));
+    let message = received(signed(&presets::RAZORPAY, SECRET), 1000);
+    assert!(verify(&source, &message, at(9_000)).is_err());
+    let verified = verified_at_receipt(&source, &message, at(9_000));
+    assert!(verified.verified() && !verified.age_unchecked());
+    assert_eq!((verified.received_at(), verified.header_id()), (at(1000), Some("evt_1")));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The connection's stream, with what arrives mended before the AMQP client reads it.
 
-use super::{Scanner, Seen};
+use super::{
+    Scanner, Seen,
+    ahead::{Flow, SIP, SIP_EVERY},
+};
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
@@ -13,6 +16,10 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
+};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep},
 };
 
 /// How much is asked of the socket at a time.
@@ -31,6 +38,10 @@ pub struct Mended {
     arrived: Vec<u8>,
     taken: usize,
     ready: usize,
+    /// While it is held up: until a little is read all the same.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// Whose time the pause is measured by: the client reads on a thread of its own.
+    tokio: Option<Handle>,
 }
 
 impl Mended {
@@ -43,6 +54,28 @@ impl Mended {
             arrived: Vec::new(),
             taken: 0,
             ready: 0,
+            pause: None,
+            tokio: Handle::try_current().ok(),
+        }
+    }
+
+    /// How much may be read now: nothing of a connection that is over.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        match self.seen.ahead.poll(cx) {
+            Flow::Open => {
+                self.pause = None;
+                Poll::Ready(CHUNK)
+            }
+            Flow::HeldUp => {
+                let Some(_within) = self.tokio.as_ref().map(Handle::enter) else {
+                    return Poll::Pending;
+                };
+                let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(SIP_EVERY)));
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+                Poll::Ready(SIP)
+            }
+            Flow::Over => Poll::Ready(0),
         }
     }
 
@@ -50,8 +83,12 @@ impl Mended {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.arrived.drain(..self.taken);
         (self.taken, self.ready) = (0, 0);
+        let size = ready!(self.poll_room(cx));
+        if size == 0 {
+            return Poll::Ready(Ok(false));
+        }
         let held = self.arrived.len();
-        self.arrived.resize(held + CHUNK, 0);
+        self.arrived.resize(held + size, 0);
         let room = self.arrived.get_mut(held..).unwrap_or_default();
         let polled = Pin::new(&mut self.inner).poll_read(cx, room);
         let count = if let Poll::Ready(Ok(count)) = &polled { *count } else { 0 };
@@ -199,6 +236,92 @@ mod tests {
         fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// A message of so many bytes on channel 1, in frames of a body of two bytes each.
+    fn message(size: u8) -> Vec<u8> {
+        let header = [&b"\x02\0\x01\0\0\0\x0e\0\x3c\0\0\0\0\0\0\0\0\0"[..], &[size], b"\0\0\xce"];
+        let body = b"\x03\0\x01\0\0\0\x02ab\xce".repeat(usize::from(size / 2));
+        [header.concat(), body].concat()
+    }
+
+    #[test]
+    fn nothing_is_read_while_too_much_is_not_settled() {
+        let seen = Arc::new(Seen::default());
+        seen.ahead.limit(4);
+        let all: Vec<Vec<u8>> = [2, 6, 2, 2].map(message).to_vec();
+        let mut mended = Mended::new(Pieces(all.clone().into(), false), seen.clone());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut read = || {
+            let (mut out, mut into, mut pauses) = (Vec::new(), [0; 7], 0);
+            while pauses < 3 {
+                match Pin::new(&mut mended).poll_read(&mut cx, &mut into) {
+                    Poll::Pending => pauses += 1,
+                    Poll::Ready(count) => match count.unwrap() {
+                        0 => return (out, true),
+                        count => {
+                            out.extend_from_slice(&into[..count]);
+                            pauses = 0;
+                        }
+                    },
+                }
+            }
+            (out, false)
+        };
+        assert_eq!(
+            read(),
+            (all[..2].concat(), false),
+            "two bytes are few, two and six are too many"
+        );
+        seen.ahead.settled(1, 2);
+        assert_eq!(read(), (Vec::new(), false), "six are");
+        seen.ahead.settled(1, 6);
+        assert_eq!(read(), (all[2..].concat(), false));
+        seen.ahead.forget(1);
+        assert_eq!(read(), (Vec::new(), true), "the end is found again");
+    }
+
+    /// What was on its way when its channel was given up is read and not counted; the next channel of that number is.
+    #[test]
+    fn what_arrives_for_a_channel_that_was_given_up_holds_nothing_up() {
+        let seen = Arc::new(Seen::default());
+        seen.ahead.limit(4);
+        let opened = b"\x01\0\x01\0\0\0\x08\0\x14\0\x0b\0\0\0\0\xce".to_vec();
+        let late = [message(8), message(8)].concat();
+        let all = [message(6), late, opened, message(6), message(2)];
+        let mut mended = Mended::new(Pieces(all.clone().into(), false), seen.clone());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut read = || {
+            let (mut out, mut into) = (0, [0; 1_000]);
+            for _ in 0..99 {
+                if let Poll::Ready(count) = Pin::new(&mut mended).poll_read(&mut cx, &mut into) {
+                    out += count.unwrap();
+                }
+            }
+            out
+        };
+        assert_eq!(read(), all[0].len(), "six bytes are too many");
+        seen.ahead.forget(1);
+        assert_eq!(read(), all[1..4].concat().len(), "and so are six of the next channel, alone");
+        seen.ahead.settled(1, 6);
+        assert_eq!(read(), all[4].len());
+    }
+
+    #[test]
+    fn what_is_held_up_ends_at_once_when_it_is_closed() {
+        let seen = Arc::new(Seen::default());
+        seen.ahead.limit(4);
+        let mut mended = Mended::new(Pieces([message(6), message(2)].into(), false), seen.clone());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut into = [0; 1_000];
+        seen.ahead.end();
+        let mut read = Vec::new();
+        for _ in 0..9 {
+            if let Poll::Ready(count) = Pin::new(&mut mended).poll_read(&mut cx, &mut into) {
+                read.push(count.unwrap());
+            }
+        }
+        assert_eq!(read[..2], [message(6).len(), 0]);
     }
 
     #[test]

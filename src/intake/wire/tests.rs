@@ -61,6 +61,23 @@ fn a_value_of_an_unknown_type_becomes_bytes_with_all_behind_it() {
     assert_eq!(mended(with(b"Z1234567")), with(b"x\0\0\0\x03567"));
 }
 
+/// Found by fuzzing: a name that ran over its table was made UTF-8 in what stands behind the table, too.
+#[test]
+fn what_runs_over_the_end_of_its_table_becomes_an_entry_and_changes_nothing_behind_it() {
+    let with = |table: &[u8]| header(0x2080, &[long(table), short(b"m\x01\xff")].concat());
+    let becomes = |table: &[u8], entry: &[u8]| {
+        let expected = header(0x2080, &[long(entry), short(b"m\x01?")].concat());
+        assert_eq!(mended(with(table)), expected);
+        assert_eq!(mended(expected.clone()), expected);
+    };
+    becomes(b"\x0aabc", b"\x02??V");
+    becomes(b"\x01nS\0", b"\x02??V");
+    becomes(b"\x01nA\0\0\0\x09VV", b"\x01nx\0\0\0\x02VV");
+    becomes(b"\x01nA\0\0\0\x02SV", b"\x01nA\0\0\0\x02VV");
+    let long_name = [&b"\xff"[..], &[b'a'; 260]].concat();
+    becomes(&long_name[..200], &[&[198][..], &[b'?'; 198], b"V"].concat());
+}
+
 #[test]
 fn bodies_and_what_is_no_amqp_pass_as_they_are() {
     let body = frame(BODY, 1, b"\xff\xfe{}");

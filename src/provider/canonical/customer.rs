@@ -104,22 +104,31 @@ impl Record<'_> {
 
 /// All tags together; one that cannot be held is left out, and a repeated one counts once.
 fn tags(customer: &Object<'_>, notes: &mut Vec<String>) -> Said<Vec<String>> {
-    let list = customer.said("tags", notes, |value| match value.as_array() {
-        Some(list) if list.len() > TAGS => Err("has more than 50 tags"),
-        list => list.ok_or("is no list"),
+    let place = customer.place("tags");
+    let mut dropped = Vec::new();
+    let tags = customer.said("tags", notes, |value| {
+        all_tags(value.as_array().ok_or("is no list")?, &place, &mut dropped)
     });
-    let list = match list {
-        Said::Value(list) => list,
-        Said::Null => return Said::Null,
-        Said::Nothing => return Said::Nothing,
-    };
+    notes.extend(dropped);
+    tags
+}
+
+/// The tags of a list that stands at a place of a body.
+pub(in crate::provider) fn all_tags(
+    list: &[Value],
+    place: &str,
+    notes: &mut Vec<String>,
+) -> Result<Vec<String>, &'static str> {
+    if list.len() > TAGS {
+        return Err("has more than 50 tags");
+    }
     let mut tags: Vec<String> = Vec::with_capacity(list.len());
-    for (place, tag) in list.iter().enumerate() {
+    for (number, tag) in list.iter().enumerate() {
         match tag.as_str().ok_or("is no text").and_then(|tag| contact::clean(tag, TAG)) {
             Ok(tag) if tags.contains(&tag) => {}
             Ok(tag) => tags.push(tag),
-            Err(why) => notes.push(format!("{}[{place}]: {why}", customer.place("tags"))),
+            Err(why) => notes.push(format!("{place}[{number}]: {why}")),
         }
     }
-    Said::Value(tags)
+    Ok(tags)
 }

@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// The longest text of a method, a code, a plan or an id that is kept.
-const WORD: usize = 255;
+pub(in crate::provider) const WORD: usize = 255;
 /// The longest description that is kept.
-const DESCRIPTION: usize = 1_000;
+pub(in crate::provider) const DESCRIPTION: usize = 1_000;
 
 impl Record<'_> {
     pub(super) fn payment(&mut self) -> Result<Assertions, Malformed> {
@@ -35,12 +35,12 @@ impl Record<'_> {
         let payment = self.fact("payment")?;
         let id = payment.need("id", payment.id("id")?)?;
         let asked = payment.money("amount")?;
-        let status = status(&payment, PAYMENT_STATUSES)?;
+        let status = status(&payment, "status", PAYMENT_STATUSES)?;
         let mut facts = self.facts();
         facts.status = Some(status);
         facts.asked = Register::of(self.own(), self.stamp.clone(), asked);
         if status == PaymentStatus::Succeeded {
-            let figure = Captured { first: self.stamp.clone(), minor: asked.minor };
+            let figure = Captured::whole(self.stamp.clone(), asked.minor);
             facts.capture(ObjectClass::Intent, asked.currency, &figure);
             let paid_at = kept(payment.time("paid_at"), &mut notes);
             facts.paid_at = Some(paid_at.map_or(self.stamp.at, |at| self.body.counted(at)));
@@ -88,7 +88,7 @@ impl Record<'_> {
         let payment = refund.need("payment_id", refund.id("payment_id")?)?;
         let value = Refund {
             money: refund.money("amount")?,
-            status: status(&refund, REFUND_STATUSES)?,
+            status: status(&refund, "status", REFUND_STATUSES)?,
             kind: RefundKind::Refund,
             created_at: None,
         };
@@ -106,7 +106,7 @@ impl Record<'_> {
         let id = dispute.need("id", dispute.id("id")?)?;
         let payment = dispute.need("payment_id", dispute.id("payment_id")?)?;
         let money = dispute.money("amount")?;
-        let status = status(&dispute, DISPUTE_STATUSES)?;
+        let status = status(&dispute, "status", DISPUTE_STATUSES)?;
         if money.minor == 0 {
             return Ok(Assertions::default());
         }
@@ -121,7 +121,7 @@ impl Record<'_> {
         let mut notes = Vec::new();
         let subscription = self.fact("subscription")?;
         let id = subscription.need("id", subscription.id("id")?)?;
-        let status = status(&subscription, SUBSCRIPTION_STATUSES)?;
+        let status = status(&subscription, "status", SUBSCRIPTION_STATUSES)?;
         let own = self.own();
         let word = || self.stamp.clone();
         let mut facts = SubscriptionFacts {
@@ -161,12 +161,17 @@ impl Record<'_> {
 
     fn about_payment(&self, id: &str, facts: PaymentFacts) -> Assertions {
         let key = PaymentKey { namespace: self.body.source.namespace.clone(), id: id.into() };
-        let payment = PaymentAssertion { keys: vec![key], facts, references: self.hangs_on() };
+        let payment = PaymentAssertion {
+            keys: vec![key],
+            facts,
+            references: self.hangs_on(),
+            match_email: Register::default(),
+        };
         Assertions { payments: vec![payment], ..Assertions::default() }
     }
 }
 
-const PAYMENT_STATUSES: &[(&str, PaymentStatus)] = &[
+pub(in crate::provider) const PAYMENT_STATUSES: &[(&str, PaymentStatus)] = &[
     ("pending", PaymentStatus::Pending),
     ("requires_action", PaymentStatus::RequiresAction),
     ("failed", PaymentStatus::Failed),
@@ -176,7 +181,7 @@ const PAYMENT_STATUSES: &[(&str, PaymentStatus)] = &[
     ("cancelled", PaymentStatus::Canceled),
 ];
 
-const REFUND_STATUSES: &[(&str, RefundStatus)] = &[
+pub(in crate::provider) const REFUND_STATUSES: &[(&str, RefundStatus)] = &[
     ("pending", RefundStatus::Pending),
     ("succeeded", RefundStatus::Succeeded),
     ("failed", RefundStatus::Failed),
@@ -184,10 +189,10 @@ const REFUND_STATUSES: &[(&str, RefundStatus)] = &[
     ("cancelled", RefundStatus::Failed),
 ];
 
-const DISPUTE_STATUSES: &[(&str, DisputeStatus)] =
+pub(in crate::provider) const DISPUTE_STATUSES: &[(&str, DisputeStatus)] =
     &[("open", DisputeStatus::Open), ("won", DisputeStatus::Won), ("lost", DisputeStatus::Lost)];
 
-const SUBSCRIPTION_STATUSES: &[(&str, SubscriptionStatus)] = &[
+pub(in crate::provider) const SUBSCRIPTION_STATUSES: &[(&str, SubscriptionStatus)] = &[
     ("incomplete", SubscriptionStatus::Incomplete),
     ("incomplete_expired", SubscriptionStatus::IncompleteExpired),
     ("trialing", SubscriptionStatus::Trialing),
@@ -200,12 +205,16 @@ const SUBSCRIPTION_STATUSES: &[(&str, SubscriptionStatus)] = &[
 ];
 
 /// A status that must be there and be one of the format's words.
-fn status<T: Copy>(object: &Object<'_>, words: &[(&str, T)]) -> Result<T, Malformed> {
-    let word = object.need("status", object.text("status")?)?;
+pub(in crate::provider) fn status<T: Copy>(
+    object: &Object<'_>,
+    field: &str,
+    words: &[(&str, T)],
+) -> Result<T, Malformed> {
+    let word = object.need(field, object.text(field)?)?;
     let known = words.iter().find(|(known, _)| *known == word).map(|(_, status)| *status);
     known.ok_or_else(|| {
         let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let words = words.join(", ");
-        object.wrong("status", format!("`{}` is not known; known are {words}", short(word)))
+        object.wrong(field, format!("`{}` is not known; known are {words}", short(word)))
     })
 }

@@ -13,7 +13,7 @@ use crate::{
         time::Timestamp,
     },
     provider::{
-        Body, Malformed, Place, Target,
+        Body, Malformed, On, Place,
         read::{Object, Said, scalar, short},
     },
 };
@@ -28,14 +28,29 @@ pub(super) struct Change<'a> {
     pub(super) object: Object<'a>,
     /// `data.previous_attributes`: what the changed fields held before.
     pub(super) previous: Option<Object<'a>>,
-    /// When it happened; the time of receipt where the body does not say.
+    /// When it happened; the time of receipt where the body does not say; the latest time that an object of the
+    /// API gives of itself.
     pub(super) at: Timestamp,
     /// When it happened, for states: below every time where the body does not say (semantics 2).
     pub(super) state_at: Timestamp,
+    /// When what it says was so.
+    said_at: Timestamp,
+    form: Form,
     rank: u8,
     key: EventKey,
     /// Fields that were dropped, each with its reason.
     pub(super) notes: Vec<String>,
+}
+
+/// What tells of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// An event.
+    Event,
+    /// The API, at a known time: what it says holds as of then.
+    Fetched,
+    /// The API, at a time that is not known: it repeats what was said before, and fills what nobody said.
+    Snapshot,
 }
 
 /// Contact fields of a person inside another object.
@@ -70,10 +85,48 @@ impl<'a> Change<'a> {
             previous,
             at: counted.unwrap_or(body.received_at),
             state_at: counted.unwrap_or(Timestamp::UNKNOWN),
+            said_at: counted.unwrap_or(body.received_at),
+            form: Form::Event,
             rank: rank_of(kind),
             key,
             notes: Vec::new(),
         }
+    }
+
+    /// An object as the API gives it. `own` is the latest time that it gives of itself, `as_of` when it was
+    /// fetched, where that is known.
+    pub(super) fn of_object(
+        body: &'a Body<'a>,
+        kind: &'a str,
+        object: Object<'a>,
+        key: EventKey,
+        own: Timestamp,
+        as_of: Option<Timestamp>,
+    ) -> Self {
+        let said_at = body.counted(as_of.unwrap_or(own));
+        Self {
+            body,
+            kind,
+            object,
+            previous: None,
+            at: body.counted(own),
+            state_at: said_at,
+            said_at,
+            form: if as_of.is_some() { Form::Fetched } else { Form::Snapshot },
+            rank: rank::UPDATED,
+            key,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether an event tells of it, which says when it happened.
+    pub(super) fn is_event(&self) -> bool {
+        self.form == Form::Event
+    }
+
+    /// How much a word counts that the object says of itself.
+    pub(super) fn level(&self, authority: Authority) -> Authority {
+        if self.form == Form::Snapshot { authority.weak() } else { authority }
     }
 
     /// That the event's object is of the kind that its type promises.
@@ -87,7 +140,7 @@ impl<'a> Change<'a> {
     }
 
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp { at: self.at, rank: self.rank, key: self.key.clone() }
+        Stamp { at: self.said_at, rank: self.rank, key: self.key.clone() }
     }
 
     /// The stamp of a state, which orders one instant by its own rank.
@@ -110,8 +163,9 @@ impl<'a> Change<'a> {
 
     /// Whether the body says that one of these fields changed; none where it does not say what changed.
     pub(super) fn changed(&self, fields: &[&str]) -> Option<bool> {
-        // A notice of what is to come repeats the object and says nothing of a change.
-        if self.kind == "customer.subscription.trial_will_end" {
+        // A notice of what is to come repeats the object and says nothing of a change; so does a snapshot.
+        let repeats = self.kind == "customer.subscription.trial_will_end";
+        if repeats || self.form == Form::Snapshot {
             return Some(false);
         }
         self.previous.as_ref().map(|previous| fields.iter().any(|field| previous.has(field)))
@@ -197,7 +251,7 @@ impl<'a> Change<'a> {
         let mut named: Vec<Reference> = Vec::new();
         let source = self.body.source;
         for object in std::iter::once(&self.object.clone()).chain(others) {
-            for place in &source.places {
+            for place in source.places.iter().filter(|place| place.on == On::Any) {
                 let reference = self.named_at(object, place);
                 named.extend(reference);
             }
@@ -212,7 +266,7 @@ impl<'a> Change<'a> {
     }
 
     fn named_at(&mut self, object: &Object<'a>, place: &Place) -> Option<Reference> {
-        match reference(object.path(&place.at)?, place)? {
+        match place.reference(object.path(&place.at)?)? {
             Ok(reference) => Some(reference),
             Err(why) => {
                 self.notes.push(format!("{}: {why}", object.place(&place.at)));
@@ -225,8 +279,10 @@ impl<'a> Change<'a> {
     /// customer object those are the ones in its metadata, which only a server writes.
     pub(super) fn claim(&mut self, on_customer: bool) -> Option<ClaimAssertion> {
         let source = self.body.source;
-        let claims =
-            |place: &&Place| place.claims || (on_customer && place.at.starts_with("metadata."));
+        let claims = |place: &&Place| match (place.claims, place.on) {
+            (true, On::Any) => true,
+            (claims, _) => on_customer && (claims || place.at.starts_with("metadata.")),
+        };
         let object = self.object.clone();
         let mut now = None;
         for place in source.places.iter().filter(claims) {
@@ -239,7 +295,7 @@ impl<'a> Change<'a> {
             .places
             .iter()
             .filter(claims)
-            .find_map(|place| reference(self.was(&place.at)?, place)?.ok());
+            .find_map(|place| place.reference(self.was(&place.at)?)?.ok());
         let authority = source.authority_for("external_id");
         let authority = match self.changed(&[]) {
             None if now.is_none() => return None,
@@ -305,7 +361,7 @@ impl<'a> Change<'a> {
         &mut self,
         nobody: bool,
         contacts: &[Contact<'a>],
-    ) -> Register<Option<String>> {
+    ) -> Register<String> {
         let source = self.body.source;
         if !nobody || !source.match_email {
             return Register::default();
@@ -313,7 +369,8 @@ impl<'a> Change<'a> {
         let email = first(contacts, 1, &mut self.notes, |text| Email::parse(text, false));
         email
             .map(|email| {
-                Register::of(source.authority_for("email"), self.stamp(), Some(email.key()))
+                let authority = self.level(source.authority_for("email"));
+                Register::of(authority, self.stamp(), email.key())
             })
             .unwrap_or_default()
     }
@@ -350,25 +407,6 @@ fn first<T>(
             Said::Value(value) => Some(value),
             Said::Null | Said::Nothing => None,
         }
-    })
-}
-
-/// The reference that a place's value names: a text or a whole number; nothing where it is empty.
-fn reference(value: &Value, place: &Place) -> Option<Result<Reference, &'static str>> {
-    let number;
-    let subject = match value {
-        Value::String(text) if text.is_empty() => return None,
-        Value::String(text) => text.as_str(),
-        Value::Number(given) if given.is_i64() || given.is_u64() => {
-            number = given.to_string();
-            number.as_str()
-        }
-        Value::Null => return None,
-        _ => return Some(Err("is no id")),
-    };
-    Some(match &place.target {
-        Target::ExternalId => Reference::new(Kind::External, "", subject),
-        Target::Namespace(namespace) => Reference::new(Kind::Auth, namespace, subject),
     })
 }
 

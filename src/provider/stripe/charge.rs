@@ -109,7 +109,7 @@ pub(super) fn read(event: &mut Change<'_>) -> Result<Reading, Malformed> {
     describe(event, facts, &charge, figures.status);
     let receipt = Contact { object: charge, keys: ["", "receipt_email", ""] };
     let contacts: Vec<_> = contacts.into_iter().chain([receipt]).collect();
-    facts.match_email = event.match_email(nobody, &contacts);
+    payment.match_email = event.match_email(nobody, &contacts);
     Ok(reading(about, Some(payment), ""))
 }
 
@@ -151,6 +151,8 @@ fn money_back(
         // meanwhile must still be seen to come after it.
         let at = match event.changed(&["amount_refunded"]) {
             Some(false) => Timestamp::UNKNOWN,
+            // Refunds that had failed by the time of the fetch, and are stamped with it, are not in it.
+            _ if !event.is_event() => event.state_at.plus(chrono::TimeDelta::microseconds(1)),
             _ => event.state_at,
         };
         let money = Money { minor, ..figures.amount };
@@ -203,6 +205,6 @@ fn reverse(event: &Change<'_>, facts: &mut PaymentFacts, id: &str, figures: &Fig
         created_at: Some(event.at),
     };
     let stamp = event.state_stamp(refund::rank(reversal.status));
-    let register = Register::of(event.own(), stamp, reversal);
+    let register = Register::of(event.level(event.own()), stamp, reversal);
     facts.refunds.insert(format!("reversal:{id}"), register);
 }

@@ -43,8 +43,8 @@ pub(super) fn read(event: &mut Change<'_>) -> Result<Reading, Malformed> {
         return Ok(reading(about, None, "no money moved"));
     }
     let mut payment = event.payment([Some(intent)], references);
+    payment.match_email = event.match_email(nobody, &contacts);
     let facts = &mut payment.facts;
-    facts.match_email = event.match_email(nobody, &contacts);
     // An expired session may leave an intent without amount.
     let Some(total) = total else { return Ok(reading(about, Some(payment), "")) };
     facts.asked = event.asked(total, "amount_total", false);

@@ -78,7 +78,7 @@ pub(super) fn read(event: &mut Change<'_>) -> Result<Reading, Malformed> {
     facts.failure_code = event.failure(status, code.map(|code| ("last_payment_error", code)));
     let receipt = Contact { object: intent, keys: ["", "receipt_email", ""] };
     let contacts: Vec<_> = contacts.into_iter().chain([receipt]).collect();
-    facts.match_email = event.match_email(nobody, &contacts);
+    payment.match_email = event.match_email(nobody, &contacts);
     Ok(reading(about, Some(payment), ""))
 }
 

@@ -47,9 +47,9 @@ pub(super) fn read(event: &mut Change<'_>) -> Result<Reading, Malformed> {
     for payment in &mut payments {
         if let Some(id) = subscription {
             payment.facts.subscription =
-                Register::of(event.own(), event.stamp(), Some(id.to_owned()));
+                Register::of(event.level(event.own()), event.stamp(), Some(id.to_owned()));
         }
-        payment.facts.match_email = event.match_email(nobody, &contacts);
+        payment.match_email = event.match_email(nobody, &contacts);
     }
     let names_user = |(reference, _): &(Reference, Stamp)| reference.kind != Kind::Payment;
     let subscriptions = match subscription {
@@ -59,8 +59,12 @@ pub(super) fn read(event: &mut Change<'_>) -> Result<Reading, Malformed> {
         }
         _ => Vec::new(),
     };
-    let assertions =
-        Assertions { references: about.into_iter().collect(), payments, subscriptions };
+    let assertions = Assertions {
+        references: about.into_iter().collect(),
+        payments,
+        subscriptions,
+        ..Assertions::default()
+    };
     if assertions.is_empty() {
         return Ok(Reading::Ignored("an invoice by which no money is known to have moved".into()));
     }

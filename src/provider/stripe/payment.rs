@@ -31,15 +31,19 @@ impl Change<'_> {
             }
         }
         let facts = PaymentFacts { first_at: Some(self.at), ..PaymentFacts::default() };
-        PaymentAssertion { keys, facts, references }
+        PaymentAssertion { keys, facts, references, match_email: Register::default() }
     }
 
     /// That a class of object says the money moved.
     pub(super) fn succeeded(&self, facts: &mut PaymentFacts, class: ObjectClass, money: Money) {
         facts.status = facts.status.max(Some(PaymentStatus::Succeeded));
-        let figure = Captured { first: self.stamp(), minor: money.minor };
+        let figure = Captured::whole(self.stamp(), money.minor);
         facts.capture(class, money.currency, &figure);
-        facts.paid_at = Some(self.at);
+        if self.is_event() {
+            facts.paid_at = Some(self.at);
+        } else {
+            facts.paid_not_before = Some(self.at);
+        }
     }
 
     /// The amount asked for. Another object's word only fills in for the intent's (or the sole object's).
@@ -74,9 +78,10 @@ impl Change<'_> {
         word: Option<(&str, &str)>,
     ) -> Register<Option<String>> {
         let code = word.and_then(|(place, word)| self.provider_word(place, word));
+        let level = self.level(self.own());
         match (status, code) {
-            (PaymentStatus::Succeeded, _) => Register::of(self.own(), self.stamp(), None),
-            (_, Some(code)) => Register::of(self.own(), self.stamp(), Some(code)),
+            (PaymentStatus::Succeeded, _) => Register::of(level, self.stamp(), None),
+            (_, Some(code)) => Register::of(level, self.stamp(), Some(code)),
             (_, None) => Register::default(),
         }
     }
@@ -92,6 +97,7 @@ pub(super) fn reading(
         references: about.into_iter().collect(),
         payments: payment.into_iter().collect(),
         subscriptions: Vec::new(),
+        ..Assertions::default()
     };
     if assertions.is_empty() {
         Reading::Ignored(why_not.to_owned())

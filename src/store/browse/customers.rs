@@ -2,7 +2,7 @@
 
 use super::{
     super::{Result, Tx, totals},
-    Found, Page, Slice, word,
+    Found, word,
 };
 use crate::{
     model::{
@@ -16,15 +16,6 @@ use crate::{
 };
 use sqlx::types::Json;
 use std::collections::BTreeMap;
-
-/// Which customers are listed. All that is given must hold.
-#[derive(Clone, Debug, Default)]
-pub struct CustomerFilter {
-    /// The app's own user id.
-    pub external_id: Option<String>,
-    /// The address, whatever its case.
-    pub email: Option<String>,
-}
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -42,7 +33,7 @@ struct Row {
 
 /// `$1` is the environment, `$2` the time; the rest follows the condition.
 macro_rules! select {
-    ($from:literal, $condition:literal, $order:literal) => {
+    ($from:literal, $condition:literal) => {
         concat!(
             "select c.id, c.environment, c.version, c.deleted, c.created_at, c.updated_at,
                 p.subscription_status, p.person,
@@ -53,30 +44,8 @@ macro_rules! select {
              from ",
             $from,
             " where c.environment = $1 and ",
-            $condition,
-            $order
+            $condition
         )
-    };
-}
-
-/// The same statement in both directions.
-macro_rules! directions {
-    ($ascending:expr, $from:literal, $condition:literal) => {
-        if $ascending {
-            select!(
-                $from,
-                $condition,
-                " and c.absorbed_into is null and not c.deleted and c.id > $3 and c.id < $4
-                  order by c.id limit $5 offset $6"
-            )
-        } else {
-            select!(
-                $from,
-                $condition,
-                " and c.absorbed_into is null and not c.deleted and c.id > $3 and c.id < $4
-                  order by c.id desc limit $5 offset $6"
-            )
-        }
     };
 }
 
@@ -90,16 +59,28 @@ pub async fn customer(
     id: CustomerId,
     now: Timestamp,
 ) -> Result<Found<Customer>> {
+    // Most are asked for by the id that they have now: a turn less.
+    if let Some(customer) = one(tx, environment, id, now).await? {
+        return Ok(Found::Here(customer));
+    }
     let id = match resolve(tx, environment, id).await? {
         Found::Here(id) => id,
         Found::Deleted => return Ok(Found::Deleted),
         Found::Nothing => return Ok(Found::Nothing),
     };
+    Ok(one(tx, environment, id, now).await?.map_or(Found::Nothing, Found::Here))
+}
+
+async fn one(
+    tx: &mut Tx,
+    environment: &str,
+    id: CustomerId,
+    now: Timestamp,
+) -> Result<Option<Customer>> {
     let row: Option<Row> = tx
         .query(select!(
             "customers c left join customer_profiles p on p.customer_id = c.id",
-            "c.id = $3",
-            ""
+            "c.id = $3 and c.absorbed_into is null and not c.deleted"
         ))
         .bind(environment.to_owned())
         .bind(now)
@@ -107,7 +88,7 @@ pub async fn customer(
         .maybe()
         .await?;
     let shown = assemble(tx, row.into_iter().collect(), now).await?;
-    Ok(shown.into_iter().next().map_or(Found::Nothing, Found::Here))
+    Ok(shown.into_iter().next())
 }
 
 /// The customer that an id stands for: itself, or what it went into in the end.
@@ -138,6 +119,26 @@ pub async fn resolve(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<F
     })
 }
 
+/// The reference at the top of a customer's tree.
+///
+/// # Errors
+/// When the database fails.
+pub async fn root(tx: &mut Tx, id: CustomerId) -> Result<Option<ReferenceId>> {
+    let row: Option<(ReferenceId,)> =
+        tx.query("select root_id from customers where id = $1").bind(id).maybe().await?;
+    Ok(row.map(|(root,)| root))
+}
+
+/// When we first heard of a customer.
+///
+/// # Errors
+/// When the database fails.
+pub async fn created_at(tx: &mut Tx, id: CustomerId) -> Result<Option<Timestamp>> {
+    let row: Option<(Timestamp,)> =
+        tx.query("select created_at from customers where id = $1").bind(id).maybe().await?;
+    Ok(row.map(|(at,)| at))
+}
+
 /// The customer of the first of these references that is known.
 ///
 /// # Errors
@@ -162,73 +163,44 @@ pub async fn lookup(
     Ok(Found::Nothing)
 }
 
-/// A page of customers, newest first; none where the cursor names none of this environment.
+/// Customers by their ids; those that are not there, or no more, are left out.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn customers(
+pub(super) async fn by_ids(
     tx: &mut Tx,
     environment: &str,
-    filter: &CustomerFilter,
-    page: Page<CustomerId>,
+    ids: &[CustomerId],
     now: Timestamp,
-) -> Result<Option<Slice<Customer>>> {
-    if let Some(cursor) = page.cursor()
-        && !exists(tx, environment, cursor).await?
-    {
-        return Ok(None);
-    }
-    let range = page.range(|id| id.0);
-    let email = filter.email.as_ref().map(|address| address.trim().to_lowercase());
-    let sql = match (&filter.external_id, &email) {
-        (None, None) => directions!(
-            range.ascending,
+) -> Result<BTreeMap<CustomerId, Customer>> {
+    // Differs because the sets are read by functions of other names.
+    let sql = tx.pick(
+        select!(
             "customers c left join customer_profiles p on p.customer_id = c.id",
-            "true"
+            "c.id in (select r.id from jsonb_to_recordset($3::jsonb) as r(id uuid))
+                 and c.absorbed_into is null and not c.deleted"
         ),
-        (Some(_), None) => directions!(
-            range.ascending,
-            "customer_profiles p join customers c on c.id = p.customer_id",
-            "p.environment = $1 and p.external_id = $7"
+        select!(
+            "customers c left join customer_profiles p on p.customer_id = c.id",
+            "c.id in (select value->>'id' from jsonb_each($3))
+                 and c.absorbed_into is null and not c.deleted"
         ),
-        (None, Some(_)) => directions!(
-            range.ascending,
-            "customer_profiles p join customers c on c.id = p.customer_id",
-            "p.environment = $1 and p.email_key = $7"
-        ),
-        (Some(_), Some(_)) => directions!(
-            range.ascending,
-            "customer_profiles p join customers c on c.id = p.customer_id",
-            "p.environment = $1 and p.external_id = $7 and p.email_key = $8"
-        ),
-    };
-    let mut query = tx
+    );
+    let rows = tx
         .query(sql)
         .bind(environment.to_owned())
         .bind(now)
-        .bind(CustomerId(range.above))
-        .bind(CustomerId(range.below))
-        .bind(range.fetch)
-        .bind(range.offset);
-    for value in [filter.external_id.clone(), email].into_iter().flatten() {
-        query = query.bind(value);
-    }
-    let slice = page.slice(query.all::<Row>().await?);
-    let items = assemble(tx, slice.items, now).await?;
-    Ok(Some(Slice { items, has_more: slice.has_more }))
-}
-
-async fn exists(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<bool> {
-    let known: Option<(i32,)> = tx
-        .query("select 1 from customers where id = $1 and environment = $2")
-        .bind(id)
-        .bind(environment.to_owned())
-        .maybe()
+        .bind_ids(ids.iter().map(|id| id.0))
+        .all::<Row>()
         .await?;
-    Ok(known.is_some())
+    let shown = assemble(tx, rows, now).await?;
+    Ok(shown.into_iter().map(|customer| (customer.id, customer)).collect())
 }
 
 async fn assemble(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<Customer>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut spend = totals::of_customers(tx, rows.iter().map(|row| row.id)).await?;
     let ended: Vec<CustomerId> = rows.iter().filter(|row| row.ended).map(|row| row.id).collect();
     let subscriptions = best_subscriptions(tx, &ended, now).await?;

@@ -12,6 +12,7 @@ use crate::model::{
 };
 use serde::Serialize;
 use sqlx::types::Json;
+use utoipa::ToSchema;
 
 /// Which inbound events are listed. All that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -29,15 +30,15 @@ pub struct InboundFilter {
 }
 
 /// An inbound event as it is shown, without its body.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct InboundEvent {
     /// Always `inbound_event`.
     pub object: &'static str,
-    /// Ours.
+    /// Our id of it.
     pub id: InboundId,
-    /// Where it belongs; null where its source is unknown.
+    /// The environment that it belongs to; null where its source is unknown.
     pub environment: Option<String>,
-    /// Whether that is real money.
+    /// Whether that is `live`: real money.
     pub live: bool,
     /// The source's name.
     pub source: String,
@@ -123,6 +124,18 @@ pub async fn inbound_events(
     {
         return Ok(None);
     }
+    inbound_events_from(tx, filter, page).await.map(Some)
+}
+
+/// The same whether or not the cursor's event is there: one that is replayed is listed under another id from then on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn inbound_events_from(
+    tx: &mut Tx,
+    filter: &InboundFilter,
+    page: Page<InboundId>,
+) -> Result<Slice<InboundEvent>> {
     let range = page.range(|id| id.0);
     let sql = match (filter.environment.is_some(), filter.verdict.is_some(), range.ascending) {
         (true, true, true) => select!("environment = $1", "verdict = $2", "order by id"),
@@ -159,7 +172,7 @@ pub async fn inbound_events(
         .await?;
     let rows = page.slice(rows);
     let items = rows.items.into_iter().map(shown).collect::<Result<_>>()?;
-    Ok(Some(Slice { items, has_more: rows.has_more }))
+    Ok(Slice { items, has_more: rows.has_more })
 }
 
 /// An inbound event by its id; of one environment, or of any where none is given.

@@ -7,6 +7,8 @@ use uuid::Uuid;
 pub enum Position<Id> {
     /// At the newest, after so many.
     Offset(u32),
+    /// At the oldest.
+    Oldest,
     /// With what is next older than this one.
     After(Id),
     /// With what is next newer than this one.
@@ -55,7 +57,7 @@ impl<Id: Copy> Page<Id> {
     /// The row that the page is counted from, if it is counted from one.
     pub fn cursor(&self) -> Option<Id> {
         match self.position {
-            Position::Offset(_) => None,
+            Position::Offset(_) | Position::Oldest => None,
             Position::After(id) | Position::Before(id) => Some(id),
         }
     }
@@ -70,6 +72,7 @@ impl<Id: Copy> Page<Id> {
         };
         match self.position {
             Position::Offset(offset) => Range { offset: i64::from(offset), ..whole },
+            Position::Oldest => Range { ascending: true, ..whole },
             Position::After(id) => Range { below: uuid(id), ..whole },
             Position::Before(id) => Range { above: uuid(id), ascending: true, ..whole },
         }
@@ -80,7 +83,7 @@ impl<Id: Copy> Page<Id> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        if matches!(self.position, Position::Before(_)) {
+        if matches!(self.position, Position::Before(_) | Position::Oldest) {
             rows.reverse();
         }
         Slice { items: rows, has_more }
@@ -97,6 +100,13 @@ mod tests {
         assert_eq!(page.range(|id| id).fetch, 3);
         assert_eq!(page.slice(vec![8, 7, 6]), Slice { items: vec![8, 7], has_more: true });
         assert_eq!(page.slice(vec![8, 7]), Slice { items: vec![8, 7], has_more: false });
+    }
+
+    #[test]
+    fn the_oldest_page_is_shown_newest_first_too() {
+        let page = Page { position: Position::<Uuid>::Oldest, limit: 2 };
+        assert!(page.range(|id| id).ascending && page.cursor().is_none());
+        assert_eq!(page.slice(vec![1, 2, 3]), Slice { items: vec![2, 1], has_more: true });
     }
 
     #[test]

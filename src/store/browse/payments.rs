@@ -76,7 +76,7 @@ pub async fn payment(tx: &mut Tx, environment: &str, id: PaymentId) -> Result<Op
         .bind(id)
         .maybe()
         .await?;
-    row.map(shown).transpose()
+    row.map(shown_alone).transpose()
 }
 
 /// A page of an environment's payments, newest first; none where the cursor names none of it.
@@ -88,6 +88,20 @@ pub async fn payments(
     environment: &str,
     page: Page<PaymentId>,
 ) -> Result<Option<Slice<Payment>>> {
+    let Some(slice) = payments_with_facts(tx, environment, page).await? else { return Ok(None) };
+    let items = slice.items.into_iter().map(|(payment, _)| payment).collect();
+    Ok(Some(Slice { items, has_more: slice.has_more }))
+}
+
+/// As [`payments`], each with all that is known of it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn payments_with_facts(
+    tx: &mut Tx,
+    environment: &str,
+    page: Page<PaymentId>,
+) -> Result<Option<Slice<(Payment, PaymentFacts)>>> {
     if !knows_cursor(tx, environment, page).await? {
         return Ok(None);
     }
@@ -112,7 +126,13 @@ pub async fn payments(
         .bind(range.offset)
         .all()
         .await?;
-    slice(page, rows).map(Some)
+    let rows = page.slice(rows);
+    let with_facts = |mut row: Row| {
+        let facts = std::mem::take(&mut row.facts.0);
+        Ok((shown(row, &facts)?, facts))
+    };
+    let items = rows.items.into_iter().map(with_facts).collect::<Result<_>>()?;
+    Ok(Some(Slice { items, has_more: rows.has_more }))
 }
 
 /// A page of a customer's payments, newest first; none where the cursor names no payment of the environment.
@@ -153,6 +173,31 @@ pub async fn payments_of(
     slice(page, rows).map(Some)
 }
 
+/// Payments by their ids, in no order.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn by_ids(
+    tx: &mut Tx,
+    environment: &str,
+    ids: impl Iterator<Item = PaymentId>,
+) -> Result<Vec<Payment>> {
+    // Differs because the sets are read by functions of other names.
+    let sql = tx.pick(
+        select!(
+            "payments p left join customer_references f on f.id = p.owner_id",
+            "p.id in (select r.id from jsonb_to_recordset($2::jsonb) as r(id uuid))"
+        ),
+        select!(
+            "payments p left join customer_references f on f.id = p.owner_id",
+            "p.id in (select value->>'id' from jsonb_each($2))"
+        ),
+    );
+    let rows: Vec<Row> =
+        tx.query(sql).bind(environment.to_owned()).bind_ids(ids.map(|id| id.0)).all().await?;
+    rows.into_iter().map(shown_alone).collect()
+}
+
 async fn knows_cursor(tx: &mut Tx, environment: &str, page: Page<PaymentId>) -> Result<bool> {
     let Some(cursor) = page.cursor() else { return Ok(true) };
     let known: Option<(i32,)> = tx
@@ -166,11 +211,16 @@ async fn knows_cursor(tx: &mut Tx, environment: &str, page: Page<PaymentId>) -> 
 
 fn slice(page: Page<PaymentId>, rows: Vec<Row>) -> Result<Slice<Payment>> {
     let rows = page.slice(rows);
-    let items = rows.items.into_iter().map(shown).collect::<Result<_>>()?;
+    let items = rows.items.into_iter().map(shown_alone).collect::<Result<_>>()?;
     Ok(Slice { items, has_more: rows.has_more })
 }
 
-fn shown(row: Row) -> Result<Payment> {
+fn shown_alone(mut row: Row) -> Result<Payment> {
+    let facts = std::mem::take(&mut row.facts.0);
+    shown(row, &facts)
+}
+
+fn shown(row: Row, facts: &PaymentFacts) -> Result<Payment> {
     let currency: Option<Currency> =
         row.currency.map(|code| code.parse()).transpose().map_err(|error: NoCurrency| {
             Error::Row {
@@ -180,7 +230,6 @@ fn shown(row: Row) -> Result<Payment> {
                 why: error.to_string(),
             }
         })?;
-    let facts = row.facts.0;
     Ok(Payment {
         object: "payment",
         id: row.id,

@@ -2,7 +2,7 @@
 
 use super::{
     Check, Input, Part, Place, Scheme, Signature, Stamp, StampPlace, Unit, credential, first, form,
-    key,
+    jwt, key,
 };
 use crate::{
     model::{secret::Secret, time::Timestamp},
@@ -24,8 +24,14 @@ pub fn authenticate(
     input: &Input<'_>,
     secrets: &[&Secret],
 ) -> Result<Option<Timestamp>, Rejection> {
-    let Check::Signature(signature) = &scheme.check else {
-        return credential::check(scheme, input.headers, secrets).map(|()| None);
+    let signature = match &scheme.check {
+        Check::Signature(signature) => signature,
+        check @ (Check::JwtBody | Check::JwtHeader(_)) => {
+            return jwt::check(check, input, secrets).map(|()| None);
+        }
+        Check::Header(_) | Check::Bearer | Check::Basic => {
+            return credential::check(scheme, input.headers, secrets).map(|()| None);
+        }
     };
     let place = signature.place.name();
     let text = signature_text(signature, input)?;
@@ -170,7 +176,9 @@ impl Stamp {
         }
     }
 
-    /// Judges the age of a signature against the time of its receipt.
+    /// Judges the age of a signature against the time of its receipt: as it counts, and as the envelope says it.
+    /// They differ where the clock of the sender of the envelope is ahead of ours, or ours behind: which of them is
+    /// wrong cannot be known, and no good signature is too old by the one or too early by the other.
     ///
     /// A tolerance given for the source replaces the scheme's; of zero or less, nothing is judged (as in Stripe's
     /// and Paddle's libraries). What is exactly as old as allowed is good.
@@ -184,6 +192,7 @@ impl Stamp {
         place: Place,
         stamped_at: Timestamp,
         received_at: Timestamp,
+        said: Timestamp,
         tolerance: Option<TimeDelta>,
     ) -> Result<bool, Rejection> {
         let allowed = tolerance.unwrap_or(self.tolerance);
@@ -195,8 +204,8 @@ impl Stamp {
             let age = seconds_between(stamped_at, received_at);
             return Err(Rejection::TooOld { place, age, allowed: allowed.num_seconds() });
         }
-        if self.both_sides && received_at.plus(allowed) < stamped_at {
-            let ahead = seconds_between(received_at, stamped_at);
+        if self.both_sides && said.plus(allowed) < stamped_at {
+            let ahead = seconds_between(said, stamped_at);
             return Err(Rejection::TooEarly { place, ahead, allowed: allowed.num_seconds() });
         }
         Ok(true)

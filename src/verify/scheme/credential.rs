@@ -58,7 +58,7 @@ pub(super) fn header(check: &Check, secret: &Secret) -> Result<String, BadSecret
         Check::Bearer => Ok(format!("Bearer {text}")),
         Check::Basic if text.contains(':') => Ok(format!("Basic {}", BASE64.encode(text))),
         Check::Basic => Err(BadSecret::NotUserAndPassword),
-        Check::Header(_) | Check::Signature(_) => Ok(text.to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -85,7 +85,7 @@ fn presented(check: &Check, text: &str) -> Option<String> {
             .ok()
             .filter(|credential| credential.contains(&b':'))
             .map(|credential| format!("Basic {}", BASE64.encode(credential))),
-        Check::Header(_) | Check::Signature(_) => Some(text.to_owned()),
+        _ => Some(text.to_owned()),
     }
 }
 
@@ -93,7 +93,7 @@ fn shape(check: &Check) -> &'static str {
     match check {
         Check::Bearer => "is not of the form `Bearer TOKEN`",
         Check::Basic => "is not of the form `Basic BASE64`",
-        Check::Header(_) | Check::Signature(_) => "cannot be read",
+        _ => "cannot be read",
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Algorithm, Key};
 use crate::model::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::{Digest as _, Sha1};
-use sha2::{Sha256, Sha512};
+use sha2::{Sha256, Sha384, Sha512};
 use std::borrow::Cow;
 
 /// A secret is not of the kind that the scheme works with. The text never holds the secret.
@@ -19,6 +19,9 @@ pub enum BadSecret {
     /// Adyen's and Authorize.Net's.
     #[error("is not hex")]
     NotHex,
+    /// Of tokens signed by an RSA key.
+    #[error("is no JWK, or set of them, with an RSA key (RFC 7517)")]
+    NotJwk,
     /// Of Basic authentication.
     #[error("is not of the form `user:password`")]
     NotUserAndPassword,
@@ -44,6 +47,7 @@ pub(super) fn mac(algorithm: Algorithm, key: &[u8], texts: &[Cow<'_, [u8]>]) -> 
     match algorithm {
         Algorithm::Sha1 => mac_of::<Hmac<Sha1>>(key, texts),
         Algorithm::Sha256 => mac_of::<Hmac<Sha256>>(key, texts),
+        Algorithm::Sha384 => mac_of::<Hmac<Sha384>>(key, texts),
         Algorithm::Sha512 => mac_of::<Hmac<Sha512>>(key, texts),
     }
 }

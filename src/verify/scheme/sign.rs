@@ -2,7 +2,7 @@
 
 use super::{
     BadSecret, Check, Form, Input, Part, Place, Scheme, Signature, StampPlace, check, credential,
-    form, key,
+    form, jwt, key,
 };
 use crate::model::{inbound::Headers, secret::Secret, time::Timestamp};
 
@@ -37,6 +37,11 @@ pub fn sign(
 ) -> Result<Headers, Unsignable> {
     let mut headers = match &scheme.check {
         Check::Signature(signature) => signature_headers(signature, secret, body, id, at, url)?,
+        Check::JwtBody => return Err(Unsignable::InTheBody),
+        Check::JwtHeader(name) => {
+            let token = jwt::header(secret, body).map_err(Unsignable::Secret)?;
+            Headers::from_iter([(*name, token)])
+        }
         _ => credential_header(scheme, secret)?,
     };
     if let [name, ..] = scheme.event_id

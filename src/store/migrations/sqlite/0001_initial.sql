@@ -93,7 +93,7 @@ create table customers (
     created_at text not null,
     updated_at text not null
 ) strict;
-create index customers_environment on customers (environment, id);
+create index customers_environment on customers (environment, created_at, id) where absorbed_into is null and not deleted;
 create index customers_root on customers (root_id);
 create index customers_absorbed_into on customers (absorbed_into) where absorbed_into is not null;
 
@@ -105,15 +105,18 @@ create table customer_profiles (
     name text,
     email text,
     email_key text,
-    verified_email_key text,
+    verified_address text,
     phone text,
     is_anonymous integer not null,
     subscription_status text not null,
-    person text not null
+    person text not null,
+    name_key text,
+    search_key text not null
 ) strict;
 create index customer_profiles_external_id on customer_profiles (environment, external_id);
 create index customer_profiles_email on customer_profiles (environment, email_key);
-create index customer_profiles_verified_email on customer_profiles (environment, verified_email_key);
+create index customer_profiles_phone on customer_profiles (environment, phone);
+create index customer_profiles_verified_address on customer_profiles (verified_address) where verified_address is not null;
 
 -- A customer's totals in one currency.
 create table customer_totals (
@@ -131,7 +134,23 @@ create table customer_totals (
     last_payment_at text,
     primary key (customer_id, currency)
 ) strict;
-create index customer_totals_net_spent on customer_totals (environment, currency, net_spent);
+create index customer_totals_net_spent on customer_totals (environment, currency, net_spent, customer_id);
+create index customer_totals_total_spent on customer_totals (environment, currency, total_spent, customer_id);
+create index customer_totals_payment_count on customer_totals (environment, currency, payment_count, customer_id);
+
+-- What was paid on one day (UTC) at one reference, with whose that is: the rankings of a period.
+create table customer_days (
+    reference_id text not null,
+    currency text not null,
+    day text not null,
+    environment text not null,
+    customer_id text,
+    payment_count integer not null,
+    total_spent integer not null,
+    net_spent integer not null,
+    primary key (reference_id, currency, day)
+) strict;
+create index customer_days_day on customer_days (environment, currency, day, customer_id, payment_count, total_spent, net_spent);
 
 -- One movement of money. owner_id is the reference it is counted at, none while it is nobody's.
 create table payments (
@@ -148,7 +167,7 @@ create table payments (
     amount_refunded integer not null,
     disputed_lost integer not null,
     paid_at text,
-    match_email text,
+    payer_address text,
     facts text not null,
     created_at text not null,
     updated_at text not null
@@ -156,7 +175,7 @@ create table payments (
 create index payments_environment on payments (environment, id);
 create index payments_owner on payments (owner_id, id);
 create index payments_owner_paid_at on payments (owner_id, currency, paid_at) where paid_at is not null;
-create index payments_match_email on payments (environment, match_email) where match_email is not null;
+create index payments_payer_address on payments (payer_address) where payer_address is not null;
 
 -- Every name of a payment. Charge and intent are two names of one.
 create table payment_keys (
@@ -190,7 +209,7 @@ create table object_references (
     reference_id text not null,
     object_id text not null,
     kind text not null,
-    primary key (reference_id, object_id)
+    primary key (reference_id, kind, object_id)
 ) strict;
 create index object_references_object on object_references (object_id);
 
@@ -208,7 +227,8 @@ create table conflicts (
 create index conflicts_environment on conflicts (environment, id);
 create index conflicts_customer on conflicts (customer_id);
 
--- Who is told.
+-- Who is told. From breaker to pauses: how it has been answering. rate_at is when its next request may begin, where
+-- it has a rate limit.
 create table endpoints (
     id text not null primary key,
     environment text not null,
@@ -222,6 +242,12 @@ create table endpoints (
     enabled integer not null,
     disabled_reason text,
     deleted integer not null,
+    breaker text not null,
+    paused_until text,
+    failing_since text,
+    failing_message text,
+    pauses integer not null,
+    rate_at text,
     created_at text not null,
     updated_at text not null,
     constraint endpoints_name unique (environment, name)
@@ -237,19 +263,25 @@ create table outgoing_events (
     subscription_id text,
     version integer,
     body text not null,
+    traceparent text,
     created_at text not null
 ) strict;
 create index outgoing_events_customer on outgoing_events (customer_id);
 create index outgoing_events_payment on outgoing_events (payment_id);
 
 -- One outgoing event on its way to one endpoint. The id is the webhook-id. While it is leased it is due when
--- the lease ends, so that one index finds what is to be tried again and what a dead process left.
+-- the lease ends, so that an index finds both what is to be tried again and what a dead process left. One is fresh until a
+-- try of it failed or it was sent again by hand: of either kind none is looked for behind the other. One that is ordered waits for those of its endpoint and
+-- customer with a lower version.
 create table messages (
     id text not null primary key,
     event_id text not null,
     endpoint_id text not null,
     environment text not null,
     customer_id text,
+    version integer,
+    ordered integer not null,
+    fresh integer not null,
     status text not null,
     attempts integer not null,
     due_at text not null,
@@ -258,25 +290,49 @@ create table messages (
     created_at text not null,
     finished_at text
 ) strict;
-create index messages_due on messages (endpoint_id, due_at) where status = 'pending';
+create index messages_first on messages (endpoint_id, due_at) where status = 'pending' and fresh;
+create index messages_again on messages (endpoint_id, due_at) where status = 'pending' and not fresh;
+create index messages_order on messages (endpoint_id, customer_id, version) where status = 'pending' and ordered;
 create index messages_event on messages (event_id);
 create index messages_endpoint on messages (endpoint_id, status, id);
 
 -- One try to deliver a message. The row begins with the lease, whose uuid is its id; without a result it was cut short.
+-- Of request_headers the values of the endpoint's own are left out.
 create table attempts (
     id text not null primary key,
     message_id text not null,
     endpoint_id text not null,
     number integer not null,
+    erased integer not null,
     started_at text not null,
     finished_at text,
     outcome text,
     status_code integer,
     error text,
+    request_headers text,
     response text,
     duration_ms integer
 ) strict;
 create index attempts_message on attempts (message_id, id);
+
+-- Dead messages sent again: a job, and which ones it means. It goes from endpoint to endpoint: those before
+-- place_endpoint are done with, and of that one those up to place.
+create table recoveries (
+    id text not null primary key,
+    environment text not null,
+    endpoint_id text,
+    event_type text,
+    since text,
+    before text not null,
+    place_endpoint text not null,
+    place text not null,
+    recovered integer not null,
+    created_at text not null,
+    finished_at text
+) strict;
+create index recoveries_environment on recoveries (environment, id);
+create index recoveries_endpoint on recoveries (endpoint_id, id);
+create index recoveries_running on recoveries (id) where finished_at is null;
 
 -- API keys, hashed.
 create table api_keys (
@@ -291,3 +347,52 @@ create table api_keys (
     revoked_at text,
     constraint api_keys_hash unique (hash)
 ) strict;
+
+-- What was answered to requests that carry an Idempotency-Key. The id is a keyed hash of (environment, method,
+-- path, key), and request one of what was sent; remains is what a deletion leaves of the answer.
+create table idempotency_keys (
+    id text not null primary key,
+    request text not null,
+    status integer not null,
+    answer text not null,
+    remains text not null,
+    customer_id text,
+    payment_id text,
+    created_at text not null
+) strict;
+create index idempotency_keys_customer on idempotency_keys (customer_id) where customer_id is not null;
+create index idempotency_keys_payment on idempotency_keys (payment_id) where payment_id is not null;
+create index idempotency_keys_created_at on idempotency_keys (created_at);
+
+-- For reports: views whose names and columns stay as they are (docs/reporting.md). Nothing is written through them.
+create view reporting_customers as
+select c.id as customer_id, c.environment, p.external_id, p.name, p.email, p.phone, p.is_anonymous,
+    p.subscription_status, c.version, c.created_at, c.updated_at
+from customers c join customer_profiles p on p.customer_id = c.id
+where c.absorbed_into is null and not c.deleted;
+
+create view reporting_spend as
+select t.customer_id, t.environment, t.currency, t.payment_count, t.successful_payment_count,
+    t.failed_payment_count, t.total_spent, t.total_refunded, t.total_disputed_lost, t.net_spent,
+    t.first_payment_at, t.last_payment_at
+from customer_totals t join customers c on c.id = t.customer_id
+where t.payment_count > 0 and t.currency <> '' and c.absorbed_into is null and not c.deleted;
+
+create view reporting_days as
+select d.customer_id, d.environment, d.currency, d.day, cast(sum(d.payment_count) as bigint) as payment_count,
+    cast(sum(d.total_spent) as bigint) as total_spent, cast(sum(d.net_spent) as bigint) as net_spent
+from customer_days d
+where d.payment_count > 0 and d.customer_id is not null
+group by d.customer_id, d.environment, d.currency, d.day;
+
+create view reporting_payments as
+select p.id as payment_id, p.environment, p.namespace as provider, p.provider_payment_id, f.customer_id,
+    p.status, p.amount, p.currency, p.amount_refunded, p.disputed_lost, p.paid_at, p.created_at, p.updated_at
+from payments p left join customer_references f on f.id = p.owner_id
+where p.absorbed_into is null and not p.erased;
+
+create view reporting_subscriptions as
+select s.id as subscription_id, s.environment, s.namespace as provider, s.provider_subscription_id,
+    f.customer_id, case when s.ends_at <= strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') then 'canceled' else s.status end as status,
+    s.ends_at, s.created_at, s.updated_at
+from subscriptions s left join customer_references f on f.id = s.owner_id;
