@@ -6,8 +6,13 @@ use crate::support::{
     world::{Daemon, World, status_of},
 };
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Output, Stdio},
+};
 use tokio::net::TcpListener;
+
+mod webhooks;
 
 const APP_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -75,8 +80,25 @@ async fn customers(world: &World) -> Vec<Value> {
 fn help_names_every_command_and_the_version_is_that_of_the_package() {
     let help = text(&alone(&["--help"]));
     for command in [
-        "run", "demo", "simulate", "send", "explain", "migrate", "doctor", "config", "endpoint",
-        "customer", "event", "key",
+        "run",
+        "demo",
+        "simulate",
+        "send",
+        "explain",
+        "migrate",
+        "doctor",
+        "config",
+        "endpoint",
+        "customer",
+        "event",
+        "key",
+        "import",
+        "export",
+        "providers",
+        "health",
+        "receive",
+        "completions",
+        "man",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
@@ -100,6 +122,8 @@ fn a_wrong_call_exits_2() {
         &["simulate", "--duplicates", "1.5"],
         &["explain", "nobody", "Cargo.toml"],
         &["explain", "stripe", "Cargo.toml"],
+        &["receive", "nobody"],
+        &["completions", "dos"],
     ] {
         let output = alone(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
@@ -219,6 +243,7 @@ async fn totals_that_drifted_are_found_and_repaired() {
         for sql in [
             "update customer_totals set total_spent = total_spent + 7",
             "update reference_totals set payment_count = payment_count + 1",
+            "update customer_days set total_spent = 1",
         ] {
             let mut tx = database.db.begin().await.expect("a transaction");
             tx.query(sql).execute().await.expect("a change behind the daemon's back");
@@ -230,6 +255,12 @@ async fn totals_that_drifted_are_found_and_repaired() {
         let repaired = json(&world.run(&["doctor", "--repair", "--json"]).await);
         assert!(repaired["repaired"].as_u64() > Some(0), "{repaired}");
         assert_eq!(customers(&world).await[0]["total_spent"], 1200);
+        let top = ["customer", "top", "--environment", "test", "--metric", "total_spent", "--json"];
+        let top = json(&world.run(&top).await);
+        assert_eq!(
+            (&top["data"][0]["external_id"], &top["data"][0]["value"]),
+            (&"ada".into(), &1200.into())
+        );
         assert_eq!(world.run(&["doctor"]).await.status.code(), Some(0));
     })
     .await;
@@ -368,6 +399,136 @@ async fn a_second_signal_ends_the_daemon_at_once() {
     assert!(asked.elapsed() < std::time::Duration::from_secs(5));
 }
 
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let help = text(&alone(&["--help"]));
+    let listed = help.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let lines = listed.expect("commands").lines().filter(|line| line.starts_with("  "));
+    let commands: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 10 && commands.contains(&"simulate"), "{commands:?}");
+
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = alone(&["completions", shell]);
+        assert!(script.status.success(), "{shell}: {}", text(&script));
+        for command in &commands {
+            assert!(text(&script).contains(command), "{shell} knows {command}");
+        }
+    }
+    // What the shell itself thinks of it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = file(&folder, &text(&alone(&["completions", "bash"])));
+    let checked = Command::new("bash").args(["-n", &script]).output().expect("bash runs");
+    assert!(checked.status.success(), "{}", text(&checked));
+
+    let pages = folder.path().join("man");
+    let made = alone(&["man", &pages.display().to_string()]);
+    assert!(made.status.success(), "{}", text(&made));
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).expect(name);
+    for command in commands.iter().filter(|command| **command != "help") {
+        let name = format!("customer-sync-{command}.1");
+        assert!(page(&name).contains(".TH"), "{name}");
+        assert!(page("customer-sync.1").contains(&command.replace('-', "\\-")), "{command}");
+    }
+    assert!(page("customer-sync-endpoint-create.1").contains("environment"));
+}
+
+#[tokio::test]
+async fn health_says_whether_the_daemon_lives_and_whether_it_can_work() {
+    let database = sqlite().await;
+    let world = World::new(&database, "");
+    let daemon = world.start().await;
+    let world = world.with_variable("HTTP_LISTEN", daemon.address.to_string());
+    for (arguments, answer) in
+        [(&["health"][..], r#"{"status":"ok"}"#), (&["health", "--ready"], "database")]
+    {
+        let asked = world.run(arguments).await;
+        assert!(asked.status.success() && text(&asked).contains(answer), "{}", text(&asked));
+    }
+    assert_eq!(daemon.stop().await.code(), Some(0));
+    let gone = world.run(&["health"]).await;
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone).contains("/healthz"), "{}", text(&gone));
+
+    // It lives, and cannot work without its database.
+    let away = World::new(&database, "").with_variable("DATABASE_URL", NOWHERE.into());
+    let mut daemon = away.launch();
+    let away = away.with_variable("HTTP_LISTEN", daemon.address.to_string());
+    let lives = async || away.run(&["health"]).await.status.success();
+    eventually("it lives", lives, |lives| *lives).await;
+    assert_eq!(away.run(&["health", "--ready"]).await.status.code(), Some(1));
+    assert!(daemon.process_is_running());
+}
+
+/// A Postgres server that is not there.
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+
+#[tokio::test]
+async fn receive_prints_what_is_verified_and_refuses_the_rest() {
+    let endpoint = |url: &str| {
+        format!(
+            "[[endpoints]]\nname = 'app'\nenvironment = 'test'\nurl = '{url}'\nsecret = '{APP_SECRET}'\n"
+        )
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("receiver.toml");
+    std::fs::write(&config, endpoint("https://unused.example/")).expect("written");
+    let mut receiver = Command::new(env!("CARGO_BIN_EXE_customer-sync"))
+        .env_clear()
+        .arg("--config")
+        .arg(&config)
+        .args(["receive", "app", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .expect("it starts");
+    let mut said = BufReader::new(receiver.0.stderr.take().expect("piped"));
+    let mut printed = BufReader::new(receiver.0.stdout.take().expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("a line");
+    let address = line.trim_end().rsplit('=').next().expect("an address").to_owned();
+
+    let database = sqlite().await;
+    let config = format!(
+        "[webhooks]\nallow_http = true\nallow_networks = ['127.0.0.0/8']\n{}{SOURCES}",
+        endpoint(&format!("http://{address}/"))
+    );
+    let world = World::new(&database, &config);
+    let daemon = world.start().await;
+    send(&world, &daemon, PAYMENT).await;
+    let printed = tokio::task::spawn_blocking(move || {
+        let mut lines = vec![];
+        for _ in 0..3 {
+            let mut line = String::new();
+            printed.read_line(&mut line).expect("a line");
+            lines.push(line);
+        }
+        lines
+    });
+    let lines = printed.await.expect("waited for");
+    assert!(lines.iter().all(|line| line.starts_with("verified msg_")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("payment.succeeded")), "{lines:?}");
+    let address: std::net::SocketAddr = address.parse().expect("an address");
+    assert_eq!(status_of(address, "/").await, Some(401), "what is not signed is refused");
+    assert_eq!(status_of(address, "/healthz").await, Some(200));
+    let stopped = Command::new("kill").arg(receiver.0.id().to_string()).status();
+    assert!(stopped.expect("kill runs").success());
+    let ended = async || receiver.0.try_wait().expect("it can be asked");
+    let status = eventually("it ends", ended, Option::is_some).await.expect("it ended");
+    assert_eq!(status.code(), Some(0));
+}
+
+/// A process that ends with its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test]
 async fn the_demo_passes_its_own_checks() {
     let output =
@@ -379,4 +540,44 @@ async fn the_demo_passes_its_own_checks() {
     assert!(checks.iter().all(|check| check["found"] == Value::Array(Vec::new())), "{checks:?}");
     assert!(summary["deliveries"]["verified"].as_u64() > Some(100), "{summary}");
     assert!(summary["key"].as_str().is_some_and(|key| key.starts_with("sk_test_")));
+}
+
+#[tokio::test]
+async fn customers_are_merged_and_deleted_as_by_the_api() {
+    on_both(async |database| {
+        let world = World::new(&database, SOURCES);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("customers.ndjson").display().to_string();
+        let record = |user: &str, name: &str| {
+            let record =
+                serde_json::json!({"object": "customer", "external_id": user, "name": name});
+            format!("{record}\n")
+        };
+        std::fs::write(&path, record("ada", "Ada") + &record("bob", "Bob")).expect("written");
+        let run = async |arguments: &[&str]| {
+            let arguments = [arguments, &["--environment", "test"]].concat();
+            world.run(&arguments).await
+        };
+        let imported = run(&["import", &path]).await;
+        assert!(imported.status.success(), "{}", text(&imported));
+        let refused = run(&["customer", "merge", "ada", "bob"]).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        assert!(text(&refused).contains("`keep`"), "{}", text(&refused));
+        let merge = ["customer", "merge", "ada", "bob", "--keep", "ada", "--json"];
+        let merged = json(&run(&merge).await);
+        assert_eq!(merged["external_id"], "ada");
+        assert_eq!(json(&run(&["customer", "get", "bob", "--json"]).await)["id"], merged["id"]);
+        let deletion = ["customer", "delete", "bob", "--payments", "erase", "--json"];
+        let deleted = json(&run(&deletion).await);
+        assert_eq!((&deleted["id"], &deleted["deleted"]), (&merged["id"], &Value::Bool(true)));
+        assert_eq!(deleted["name"], Value::Null);
+        let id = merged["id"].as_str().expect("an id");
+        for gone in [id, "ada", "bob"] {
+            let again = run(&["customer", "delete", gone]).await;
+            assert_eq!(again.status.code(), Some(1), "{}", text(&again));
+        }
+        let wrong = run(&["customer", "delete", id, "--payments", "burn"]).await;
+        assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong));
+    })
+    .await;
 }

@@ -95,6 +95,33 @@ fn what_is_wrong_is_told_with_key_reason_and_file_and_exit_78() {
     assert_eq!(missing.status.code(), Some(78));
 }
 
+/// As the API refuses them.
+#[test]
+fn an_endpoint_that_cannot_be_is_refused_with_its_field() {
+    for (said, field) in [
+        ("url = 'http://app.example/'", "url"),
+        ("url = 'https://10.0.0.1/'", "url"),
+        ("url = 'https://ada:hush@app.example/'", "url"),
+        ("event_types = ['payments.*']", "event_types"),
+        ("event_types = []", "event_types"),
+        ("schedule = ['10s', '5s']", "schedule"),
+        ("schedule = ['9000d']", "schedule"),
+        ("secret = ''", "secret"),
+        ("secret = 'whsec_c2hvcnQ='", "secret"),
+        ("headers = { host = 'a' }", "headers"),
+        ("timeout = '31s'", "timeout"),
+        ("rate_limit = 0", "rate_limit"),
+    ] {
+        let url = if said.starts_with("url") { "" } else { "url = 'https://app.example/'\n" };
+        let (_folder, file) = written(&format!("[[endpoints]]\nname = 'app'\n{url}{said}"));
+        let output = config(&["check"], Some(&file), &[]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}: {error}");
+        assert!(error.contains(&format!("endpoints[0].{field}")), "{said}: {error}");
+        assert!(!error.contains("hush"), "{error}");
+    }
+}
+
 #[test]
 fn no_secret_is_ever_shown() {
     let (folder, file) = written(

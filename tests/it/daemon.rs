@@ -5,53 +5,68 @@
 use crate::support::{
     receiver::{Receiver, Reply},
     services::{TestBroker, TestDatabase, broker, postgres, sqlite},
-    wait::eventually,
+    wait::{eventually, within},
     world::World,
 };
 use api::Api;
 use customer_sync::{
-    simulator::Senders,
-    store::progress::{self, Progress},
+    clock::Clock,
+    simulator::{History, Options, SPAN, Senders, differences},
+    store::{
+        Tx,
+        progress::{self, Progress},
+    },
 };
 use std::{
     net::SocketAddr,
     process::Output,
     time::{Duration, Instant},
 };
+use tokio::net::TcpListener;
 use told::Told;
 
-mod api;
+pub(crate) mod api;
+mod deliveries;
 mod garbage;
+mod kills;
+mod rotation;
 mod silence;
-mod told;
+pub(crate) mod told;
 
 /// Whose customers these are.
-const ENVIRONMENT: &str = "test";
+pub(crate) const ENVIRONMENT: &str = "test";
 
 /// What the receiver's endpoint is signed with.
-const ENDPOINT_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHMnIGVuZHBvaW50";
+pub(crate) const ENDPOINT_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHMnIGVuZHBvaW50";
 
 /// Where the receiver takes them.
-const HOOK: &str = "/hook";
+pub(crate) const HOOK: &str = "/hook";
 
 /// `shutdown.grace`, by default.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// How long it may take until all is done: the longest waits between two tries, and a busy machine.
+const DONE_WITHIN: Duration = Duration::from_mins(2);
 
 /// About how many deliveries a history has: enough for every story of the simulator.
 const EVENTS: i64 = 400;
 
 /// One database, maybe a broker, a receiver, and the settings that daemons and commands on them share.
-struct Stage {
-    senders: Senders,
-    receiver: Receiver,
-    world: World,
-    database: TestDatabase,
-    broker: Option<TestBroker>,
+pub(crate) struct Stage {
+    pub(crate) senders: Senders,
+    pub(crate) receiver: Receiver,
+    pub(crate) world: World,
+    pub(crate) database: TestDatabase,
+    pub(crate) broker: Option<TestBroker>,
 }
 
 impl Stage {
     /// `more` is configuration beside the sources and the endpoint.
-    async fn new(database: TestDatabase, broker: Option<TestBroker>, more: &str) -> Self {
+    pub(crate) async fn new(
+        database: TestDatabase,
+        broker: Option<TestBroker>,
+        more: &str,
+    ) -> Self {
         let (senders, receiver) = (Senders::generated(7), Receiver::start().await);
         let config = format!(
             "[webhooks]\nallow_http = true\nallow_networks = ['127.0.0.0/8']\n{more}\n\
@@ -68,7 +83,7 @@ impl Stage {
 
     /// Shuffled traffic with duplicates through the queue; exits 0 where all of it was processed and delivered and
     /// the state equals the truth.
-    async fn simulate(&self, address: SocketAddr, seed: u64, more: &[&str]) -> Output {
+    pub(crate) async fn simulate(&self, address: SocketAddr, seed: u64, more: &[&str]) -> Output {
         let (events, seed) = (EVENTS.to_string(), seed.to_string());
         let url = format!("http://{address}/");
         let mut arguments = vec!["simulate", "--events", &events, "--seed", &seed];
@@ -82,13 +97,59 @@ impl Stage {
         self.world.run(&arguments).await
     }
 
-    async fn progress(&self) -> Progress {
-        let mut tx = self.database.db.snapshot().await.expect("a snapshot");
+    /// What its senders have to say: shuffled, a third of it repeated.
+    pub(crate) fn history(&self, seed: u64, events: usize) -> History {
+        History::generate(&Options {
+            seed,
+            events,
+            duplicates: 0.3,
+            shuffle: true,
+            start: Options::demo().start.min(Clock::system().now().plus(-SPAN)),
+            environment: ENVIRONMENT.into(),
+            senders: self.senders.clone(),
+        })
+    }
+
+    /// Different events that were not rejected, copies not counted, and the messages that wait.
+    async fn events(&self) -> (usize, i64) {
+        let mut tx = self.snapshot().await;
+        let sql = "select count(*) from inbound_events
+            where environment = $1 and not refused and verdict <> 'rejected'";
+        let counted = tx.query(sql).bind(ENVIRONMENT.to_owned()).one::<(i64,)>().await;
+        let pending = progress::progress(&mut tx, ENVIRONMENT).await.expect("counted").pending;
+        (usize::try_from(counted.expect("counted").0).expect("few"), pending)
+    }
+
+    /// The state is what the history says, and nothing of it is missing or told otherwise.
+    pub(crate) async fn is_true(&self, history: &History, address: SocketAddr) -> Told {
+        // Copies say nothing: some events may have come often and others not yet.
+        let look = async || self.events().await;
+        let all = (history.events, 0);
+        within(DONE_WITHIN, "every event has a verdict and was told", look, |seen| *seen == all)
+            .await;
+        let state = Api::open(self, address).await.snapshot().await;
+        let wrong = differences(history.truth.snapshot(), &state);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        self.holds(address).await
+    }
+
+    /// A snapshot, by a connection that still stands: the first ones after a restart of the server may not.
+    async fn snapshot(&self) -> Tx {
+        let look = async || match self.database.db.snapshot().await {
+            Ok(mut tx) => progress::progress(&mut tx, ENVIRONMENT).await.ok().map(|_| tx),
+            Err(_) => None,
+        };
+        let found = eventually("the database answers", look, Option::is_some).await;
+        found.expect("it was waited for")
+    }
+
+    pub(crate) async fn progress(&self) -> Progress {
+        let mut tx = self.snapshot().await;
         progress::progress(&mut tx, ENVIRONMENT).await.expect("it is counted")
     }
 
     /// Waits until webhooks of the running traffic arrive, and more of it is still to come.
-    async fn is_on_the_way(&self) {
+    pub(crate) async fn is_on_the_way(&self) {
         let seen = async || self.receiver.count(HOOK);
         eventually("webhooks arrive", seen, |count| *count > 20).await;
         let received = self.progress().await.received;
@@ -96,7 +157,7 @@ impl Stage {
     }
 
     /// What must hold in the end, whatever happened on the way.
-    async fn holds(&self, address: SocketAddr) -> Told {
+    pub(crate) async fn holds(&self, address: SocketAddr) -> Told {
         let told = Told::read(&self.receiver.requests(HOOK), ENDPOINT_SECRET);
         let progress = self.progress().await;
         assert_eq!((progress.queued, progress.pending, progress.undelivered), (0, 0, 0));
@@ -110,12 +171,12 @@ impl Stage {
 }
 
 /// All that a command has said.
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     let bytes = [output.stdout.as_slice(), &output.stderr].concat();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn is_clean(output: &Output) {
+pub(crate) fn is_clean(output: &Output) {
     assert!(output.status.success(), "{}", text(output));
 }
 
@@ -195,4 +256,17 @@ async fn a_stop_and_a_start_on_the_way_lose_nothing_with_the_embedded_queue() {
 async fn a_stop_and_a_start_on_the_way_lose_nothing_with_rabbitmq() {
     let stage = Stage::new(postgres().await, Some(broker()), "").await;
     a_stop_on_the_way_loses_nothing(stage, 7).await;
+}
+
+/// It may be away, or behind a firewall that drops what is sent to it: connecting to it then takes long.
+#[tokio::test]
+async fn a_daemon_whose_broker_has_not_answered_yet_is_not_ready() {
+    let (database, silent) = (sqlite().await, TcpListener::bind("127.0.0.1:0").await);
+    let address = silent.as_ref().expect("a port").local_addr().expect("an address");
+    let world =
+        World::new(&database, "").with_variable("AMQP_URL", format!("amqp://{address}/%2f"));
+    let mut daemon = world.launch();
+    eventually("it has begun", async || daemon.log(), |log| log.contains("ready roles")).await;
+    assert_eq!(daemon.readiness().await, Some(503));
+    daemon.kill();
 }

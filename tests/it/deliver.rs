@@ -1,9 +1,22 @@
 //! Deliveries against a real receiver, on both databases.
 
 mod answers;
+mod breaker;
+mod by_hand;
+mod clocks;
+mod fair;
+mod growth;
 mod kept;
 mod leases;
+mod locks;
+mod moved;
+mod names;
+mod network;
+mod order;
 mod outage;
+mod rate;
+mod rough;
+mod styles;
 
 use crate::support::{
     receiver::{Receiver, Request},
@@ -17,7 +30,7 @@ use customer_sync::{
     health::Health,
     keyring::Keyring,
     model::{
-        endpoint::{EndpointSettings, EndpointSpec},
+        endpoint::{Endpoint, EndpointSettings, EndpointSpec},
         id::{EndpointId, EventId, MessageId},
         message::{Cause, EventData, EventType, OutgoingEvent},
         secret::Secret,
@@ -25,7 +38,7 @@ use customer_sync::{
     },
     outbox,
     shutdown::Shutdown,
-    store::{endpoints, messages::Attempt},
+    store::{self, endpoints, messages::Attempt},
 };
 use std::time::Duration;
 
@@ -105,8 +118,10 @@ impl Setup {
         let events: Vec<OutgoingEvent> = (0..count).map(|_| self.event(kind)).collect();
         let now = self.clock.now();
         let mut tx = self.database.db.begin().await.expect("begins");
-        let written = outbox::write(&mut tx, &events, now, || self.clock.new_id(), handover).await;
-        let written = written.expect("the events are written");
+        let outbox = outbox::open(&mut tx, &events, now).await.expect("the endpoints are read");
+        let mut writes = tx.writes();
+        let written = outbox.write(&mut writes, &events, || self.clock.new_id(), handover);
+        writes.run(&mut tx).await.expect("the events are written");
         tx.commit().await.expect("commits");
         for (leased, slot) in written {
             handover.expect("only what is handed over is leased").send(leased, slot);
@@ -124,14 +139,20 @@ impl Setup {
             data: EventData::default(),
             previous_attributes: serde_json::Map::default(),
             cause: Cause { source: "app".into(), event_id: "e1".into(), verified: true },
+            trace: None,
         }
     }
 
     fn start(&self, settings: Settings) -> Running {
+        self.start_by(self.clock.clone(), settings)
+    }
+
+    /// The same by a clock of its own.
+    fn start_by(&self, clock: Clock, settings: Settings) -> Running {
         let (db, keyring) = (self.database.db.clone(), self.keyring.clone());
-        let health = Health::new(self.clock.clone());
+        let health = Health::new(clock.clone());
         let (deliverer, handover) =
-            Deliverer::new(db, keyring, self.clock.clone(), health, settings).expect("a deliverer");
+            Deliverer::new(db, keyring, clock, health, settings).expect("a deliverer");
         let shutdown = Shutdown::new();
         shutdown.spawn_role("deliver", deliverer.run(shutdown.clone()));
         Running { shutdown, handover }
@@ -152,7 +173,28 @@ impl Setup {
         let kept = self.kept(endpoint).await;
         let [message] = kept.as_slice() else { panic!("one message: {kept:?}") };
         let mut tx = self.database.db.snapshot().await.expect("begins");
-        customer_sync::store::messages::attempts(&mut tx, message.id).await.expect("tries")
+        store::messages::attempts(&mut tx, message.id).await.expect("tries")
+    }
+
+    /// What time it is for leases and due times.
+    async fn database_now(&self) -> Timestamp {
+        let mut tx = self.database.db.snapshot().await.expect("begins");
+        store::now(&mut tx, self.clock.now()).await.expect("the time")
+    }
+
+    /// An endpoint as it stands.
+    async fn standing(&self, id: EndpointId) -> Endpoint {
+        let mut tx = self.database.db.snapshot().await.expect("begins");
+        endpoints::get(&mut tx, id).await.expect("read").expect("it is there")
+    }
+
+    /// Makes the messages that wait for an endpoint due since a time, as if it had passed meanwhile.
+    async fn are_due_since(&self, endpoint: EndpointId, at: Timestamp) {
+        let mut tx = self.database.db.begin().await.expect("begins");
+        let sql = "update messages set due_at = $1 where endpoint_id = $2 and status = 'pending'";
+        let changed = tx.query(sql).bind(at).bind(endpoint).execute().await;
+        assert!(changed.expect("they are changed") > 0);
+        tx.commit().await.expect("commits");
     }
 
     /// Waits until all messages of an endpoint have a status.

@@ -4,8 +4,15 @@ use crate::{
     pipeline::{assert_no_drift, event, listen, paid, pipeline, raw, recorded, scalar},
     support::services::{TestDatabase, on_both},
 };
-use customer_sync::model::inbound::Raw;
+use chrono::TimeDelta;
+use customer_sync::{
+    clock::Clock,
+    model::{id::AttemptId, inbound::Raw, message::Leased},
+    store::messages::{self, Next, Settled, Wanted},
+};
 use serde_json::{Value, json};
+
+mod proof;
 
 /// What Clerk says, in the `n`-th second.
 fn clerk(n: u32, kind: &str, user: &Value) -> Raw {
@@ -44,6 +51,49 @@ async fn what_was_told_of_a_customer_that_went_into_the_deleted_one_is_erased_to
         pipeline.process(&[deleted(5, "u1")]).await.expect("it commits");
         let left = "select count(*) from outgoing_events where body like '%Lovelace%'";
         assert_eq!(scalar(&db, left).await, 0);
+    })
+    .await;
+}
+
+/// A receiver may answer with what it was sent, and take longer to do so than the deletion takes.
+#[tokio::test]
+async fn an_answer_that_comes_behind_the_deletion_is_not_kept() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        listen(&db).await;
+        let clock = Clock::system();
+        pipeline
+            .process(&[recorded(1, "u1", "Lovelace"), recorded(2, "u2", "Byron")])
+            .await
+            .expect("done");
+        let endpoint_id = "01890000-0000-7000-8000-000000000001".parse().expect("an id");
+        let wanted = [Wanted { endpoint_id, most: 9 }];
+        let now = clock.now();
+        let mut tx = db.begin().await.expect("begins");
+        let until = now.plus(TimeDelta::seconds(60));
+        let lease = || AttemptId(clock.new_id());
+        let sent = messages::claim(&mut tx, &wanted, lease, now, until).await.expect("claimed");
+        tx.commit().await.expect("it commits");
+        assert_eq!(sent.len(), 2);
+        pipeline.process(&[deleted(5, "u1")]).await.expect("it commits");
+        let answered = |leased: &Leased| Settled {
+            message_id: leased.id,
+            lease: leased.lease,
+            next: Next::Delivered,
+            outcome: "delivered",
+            status_code: Some(200),
+            error: None,
+            request_headers: None,
+            response: Some(leased.body.to_string()),
+            duration_ms: Some(1),
+        };
+        let answers: Vec<Settled> = sent.iter().map(answered).collect();
+        let mut tx = db.begin().await.expect("begins");
+        messages::settle(&mut tx, &answers, [], now).await.expect("settled");
+        tx.commit().await.expect("it commits");
+        let erased = "select count(*) from attempts where response like '%Lovelace%'";
+        let kept = "select count(*) from attempts where response like '%Byron%'";
+        assert_eq!((scalar(&db, erased).await, scalar(&db, kept).await), (0, 1));
     })
     .await;
 }
@@ -177,6 +227,81 @@ async fn an_identity_that_comes_back_goes_on_from_the_version_of_its_deleted_cus
         pipeline.process(&[event(9, "customer.recorded", &data)]).await.expect("it commits");
         let version = "select version from customers where not deleted";
         assert_eq!(scalar(&db, version).await, versions + 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bodies_that_assert_nothing_lose_the_deleted_person_too_whenever_they_came() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        let sent = |n: u32| {
+            let mail = json!({"user_id": "uid_1", "to_email_address": "lovelace@example.org"});
+            clerk(n, "email.created", &mail)
+        };
+        let unusable =
+            clerk(3, "user.updated", &json!({"user_id": "uid_1", "last_name": "Lovelace"}));
+        let other = clerk(
+            4,
+            "email.created",
+            &json!({"user_id": "uid_2", "to_email_address": "b@example.org"}),
+        );
+        let user = clerk(2, "user.created", &user("uid_1", None));
+        pipeline.process(&[sent(1), user, unusable, other]).await.expect("it commits");
+        let gone = json!({"id": "uid_1", "object": "user", "deleted": true});
+        pipeline.process(&[clerk(5, "user.deleted", &gone)]).await.expect("it commits");
+        pipeline.process(&[sent(6)]).await.expect("it commits");
+        let kept = "select count(*) from inbound_events where length(body) > 0
+            and kind in ('email.created', 'user.updated', 'user.created')";
+        assert_eq!(scalar(&db, kept).await, 1, "that of uid_2");
+        let verdicts =
+            "select count(*) from inbound_events where verdict in ('ignored', 'rejected')";
+        assert_eq!(scalar(&db, verdicts).await, 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_uid_is_not_listened_to_though_the_external_id_that_it_names_is_open() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        let batch = [
+            clerk(1, "user.created", &user("uid_1", Some("u1"))),
+            clerk(2, "user.created", &user("uid_2", Some("u1"))),
+        ];
+        pipeline.process(&batch).await.expect("it commits");
+        let gone = json!({"id": "uid_1", "object": "user", "deleted": true});
+        pipeline.process(&[clerk(5, "user.deleted", &gone)]).await.expect("it commits");
+        pipeline.process(&[clerk(6, "user.updated", &user("uid_1", Some("u1")))]).await.expect("it commits");
+        let ignored = "select count(*) from inbound_events where kind = 'user.updated' and verdict = 'ignored'";
+        assert_eq!(scalar(&db, ignored).await, 1);
+        assert_eq!(scalar(&db, "select count(*) from customers where not deleted").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_told_of_an_earlier_owner_of_a_deleted_identity_is_erased_too() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        listen(&db).await;
+        for said in [
+            clerk(1, "user.created", &user("uid_1", None)),
+            recorded(2, "u1", "Bob"),
+            identified(3, "u1", "uid_1"),
+            recorded(4, "u2", "Eve"),
+            identified(5, "u2", "uid_1"),
+        ] {
+            pipeline.process(&[said]).await.expect("it commits");
+        }
+        let told = "select count(*) from outgoing_events where body like '%uid_1@example.org%'";
+        assert!(scalar(&db, told).await > 1);
+        let erase = event(9, "customer.deleted", &json!({"external_id": "u2"}));
+        pipeline.process(&[erase]).await.expect("it commits");
+        assert_eq!(scalar(&db, told).await, 0);
+        let other = "select count(*) from customers as c join customer_profiles as p on p.customer_id = c.id
+            where p.name = 'Bob' and not c.deleted";
+        assert_eq!(scalar(&db, other).await, 1);
     })
     .await;
 }

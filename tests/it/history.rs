@@ -8,8 +8,11 @@ use customer_sync::{
     clock::Clock,
     keyring::Keyring,
     model::{
+        customer::Customer,
         inbound::Raw,
+        payment::Payment,
         reference::{Kind, Scope},
+        subscription::Subscription,
         time::Timestamp,
     },
     pipeline::{Disposition, Pipeline, Sources},
@@ -23,12 +26,13 @@ fn options(seed: u64) -> Options {
     Options { seed, events: 1_500, duplicates: 0.3, shuffle: true, ..Options::demo() }
 }
 
-fn source(sender: &Sender, environment: &Arc<str>) -> Source {
+pub(crate) fn source(sender: &Sender, environment: &Arc<str>) -> Source {
     let provider = provider::find(sender.provider).expect("a built-in provider");
     let secret = SourceSecret { value: sender.secret.clone(), from: None, until: None };
     Source {
         name: Arc::clone(&sender.name),
-        provider,
+        provider: provider.into(),
+        mapping: None,
         environment: Arc::clone(environment),
         test_environment: None,
         namespace: Arc::clone(&sender.namespace),
@@ -40,12 +44,13 @@ fn source(sender: &Sender, environment: &Arc<str>) -> Source {
         authority: BTreeMap::new(),
         on_delete: if provider.kind == Kind::Payment { Scope::Identity } else { Scope::Auto },
         match_email: false,
+        manual_capture: false,
         unsigned: false,
     }
 }
 
 /// The stages on a database, at a time when all of the history is past.
-fn pipeline(database: &TestDatabase, options: &Options) -> Pipeline {
+pub(crate) fn pipeline(database: &TestDatabase, options: &Options) -> Pipeline {
     let sources: Sources = options
         .senders
         .all()
@@ -61,7 +66,7 @@ fn pipeline(database: &TestDatabase, options: &Options) -> Pipeline {
     }
 }
 
-fn raw(delivery: &Delivery) -> Raw {
+pub(crate) fn raw(delivery: &Delivery) -> Raw {
     Raw {
         source: Arc::clone(&delivery.source),
         headers: delivery.headers.iter().cloned().collect(),
@@ -89,7 +94,11 @@ fn batches(deliveries: &[Delivery], seed: u64) -> Vec<Vec<Raw>> {
     batches
 }
 
-async fn process(pipeline: &Pipeline, deliveries: &[Delivery], seed: u64) -> Vec<Disposition> {
+pub(crate) async fn process(
+    pipeline: &Pipeline,
+    deliveries: &[Delivery],
+    seed: u64,
+) -> Vec<Disposition> {
     let mut dispositions = Vec::new();
     for batch in batches(deliveries, seed) {
         dispositions.extend(pipeline.process(&batch).await.expect("the batch is committed"));
@@ -98,7 +107,17 @@ async fn process(pipeline: &Pipeline, deliveries: &[Delivery], seed: u64) -> Vec
 }
 
 /// Everything that the store shows, as a snapshot.
-async fn shown(database: &TestDatabase, environment: &str, now: Timestamp) -> Snapshot {
+pub(crate) async fn shown(database: &TestDatabase, environment: &str, now: Timestamp) -> Snapshot {
+    let (customers, payments, subscriptions) = objects(database, environment, now).await;
+    Snapshot::from_objects(&customers, &payments, &subscriptions)
+}
+
+/// Everything that the store shows of an environment.
+pub(crate) async fn objects(
+    database: &TestDatabase,
+    environment: &str,
+    now: Timestamp,
+) -> (Vec<Customer>, Vec<Payment>, Vec<Subscription>) {
     let mut tx = database.db.snapshot().await.expect("a snapshot");
     let (mut customers, mut payments, mut subscriptions) = (Vec::new(), Vec::new(), Vec::new());
     let mut page = Page::newest(500);
@@ -133,7 +152,7 @@ async fn shown(database: &TestDatabase, environment: &str, now: Timestamp) -> Sn
             .expect("the cursor is known");
         subscriptions.extend(slice.items);
     }
-    Snapshot::from_objects(&customers, &payments, &subscriptions)
+    (customers, payments, subscriptions)
 }
 
 fn hold_against_truth(history: &History, state: &Snapshot, what: &str) {

@@ -18,7 +18,7 @@ use customer_sync::{
         time::Timestamp,
     },
     pipeline::Pipeline,
-    provider::{Provider, Source, SourceSecret},
+    provider::{Malformed, Provider, Source, SourceSecret, about::About},
     shutdown::Shutdown,
     store::{
         Db,
@@ -31,13 +31,23 @@ use tokio::{net::TcpListener, sync::Notify};
 
 mod access;
 pub(crate) mod client;
+mod compat;
+mod conflicts;
 mod connections;
 mod customers;
 mod errors;
+mod filters;
 mod inbound;
 mod ingest;
+mod limits;
+mod openapi;
 mod payments;
+mod provenance;
 mod records;
+mod timeline;
+mod top;
+mod webhooks;
+mod writes;
 
 const SECRET: &str = "whsec_bWFuZHkgYmFrZXMgYSBsYXJnZSBjYWtlIGZvciBBZGE=";
 
@@ -48,7 +58,12 @@ static SIGNED: Provider = Provider {
     kind: Kind::Auth,
     scheme: Some(STANDARD_WEBHOOKS),
     places: &[],
-    read: |_| Ok(Vec::new()),
+    about: About::UNLISTED,
+    read: |_| Err(Malformed("nothing is read here".into())),
+    objects: None,
+    batch: None,
+    captures_later: false,
+    opens: None,
 };
 
 /// A running API with a key of each kind, in the environments `live` and `test`.
@@ -58,6 +73,7 @@ struct Api {
     db: Db,
     clock: Clock,
     keyring: Keyring,
+    health: Health,
     shutdown: Shutdown,
     read: String,
     write: String,
@@ -74,7 +90,7 @@ impl Api {
     async fn start_with(database: &TestDatabase, settings: Settings) -> Self {
         let db = database.db.clone();
         let clock = Clock::manual(at("2026-03-01T12:00:00Z"));
-        let keyring = Keyring::new("of this test");
+        let keyring = Keyring::new(&format!("of {}", database.url));
         let sources = [source("app", "live"), source("sandbox", "test")];
         let pipeline = Pipeline {
             db: db.clone(),
@@ -89,7 +105,8 @@ impl Api {
         let ingress = Ingress::Embedded(door);
         let health = Health::new(clock.clone());
         let render: http::RenderMetrics = Arc::new(|| "up 1\n".to_owned());
-        let state = State::new(pipeline, ingress, health, settings, Some(render), shutdown.clone());
+        let state =
+            State::new(pipeline, ingress, health.clone(), settings, Some(render), shutdown.clone());
         let (listener, address) = listen().await;
         shutdown.spawn_role("http", http::serve(listener, state.clone(), shutdown.clone()));
         let (listener, ingest) = listen().await;
@@ -98,7 +115,7 @@ impl Api {
         let write = key(&db, &clock, "live", Scope::Write).await;
         let admin = key(&db, &clock, "live", Scope::Admin).await;
         let other = key(&db, &clock, "test", Scope::Admin).await;
-        Self { address, ingest, db, clock, keyring, shutdown, read, write, admin, other }
+        Self { address, ingest, db, clock, keyring, health, shutdown, read, write, admin, other }
     }
 
     /// A GET with the live environment's read key.
@@ -129,7 +146,8 @@ impl Api {
 fn source(name: &str, environment: &str) -> Arc<Source> {
     Arc::new(Source {
         name: name.into(),
-        provider: &SIGNED,
+        provider: (&SIGNED).into(),
+        mapping: None,
         environment: environment.into(),
         test_environment: None,
         namespace: name.into(),
@@ -141,6 +159,7 @@ fn source(name: &str, environment: &str) -> Arc<Source> {
         authority: std::collections::BTreeMap::new(),
         on_delete: Reach::Auto,
         match_email: false,
+        manual_capture: false,
         unsigned: false,
     })
 }

@@ -1,6 +1,7 @@
 //! Stage 1 against real databases and a real broker: nothing is acknowledged before its commit, nothing is lost,
 //! and every broken connection is rebuilt.
 
+use crate::support::services::{self, TestDatabase};
 use customer_sync::{
     clock::Clock,
     intake::Process,
@@ -16,9 +17,9 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 mod broker;
+mod clocks;
 mod embedded;
 mod publisher;
 mod rabbitmq;
@@ -90,28 +91,12 @@ async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
-fn base_url() -> String {
-    std::env::var("DATABASE_URL_TEST").unwrap_or_else(|_| "postgres://root@127.0.0.1/test".into())
-}
-
 /// A database of each kind, empty and migrated; what holds it; its URL.
-async fn databases() -> Vec<(Db, Option<TempDir>, String)> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("sqlite://{}", folder.path().join("test.db").display());
-    let base = base_url();
-    let schema = format!("t_{}", Clock::system().new_id().simple());
-    let Db::Postgres(pool) = Db::open(&base, 1).await.unwrap() else { panic!("no Postgres URL") };
-    sqlx::query(sqlx::AssertSqlSafe(format!("create schema {schema}")))
-        .execute(&pool)
-        .await
-        .unwrap();
-    let shared = format!("{base}?options=-csearch_path%3D{schema}");
-    let mut all = Vec::new();
-    for (url, folder) in [(file, Some(folder)), (shared, None)] {
-        let db = Db::open(&url, 4).await.unwrap();
-        db.migrate().await.unwrap();
-        all.push((db, folder, url));
-    }
-    all
+async fn databases() -> Vec<(Db, TestDatabase, String)> {
+    let all = [services::sqlite().await, services::postgres().await];
+    let opened = |kept: TestDatabase| {
+        let (db, url) = (kept.db.clone(), kept.url.clone());
+        (db, kept, url)
+    };
+    all.map(opened).into()
 }

@@ -6,7 +6,7 @@ use customer_sync::{
     clock::Clock,
     model::{id::CustomerId, reference::ReferenceId, time::Timestamp},
     set,
-    store::{Db, codec::Key},
+    store::{self, Db, codec::Key},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -62,12 +62,29 @@ async fn migrating_twice_changes_nothing() {
     .await;
 }
 
+/// SQLite has no index for a part of a text or for what JSON holds: lists by these read the table there.
+#[tokio::test]
+async fn postgres_alone_has_indexes_for_parts_of_names_and_for_tags_and_metadata() {
+    let database = postgres().await;
+    let mut tx = database.db.snapshot().await.expect("a transaction");
+    let sql = "select i.relname::text from pg_index x join pg_class i on i.oid = x.indexrelid
+         join pg_am a on a.oid = i.relam and a.amname <> 'btree'
+         where i.relnamespace = current_schema()::regnamespace order by 1";
+    let names: Vec<(String,)> = tx.query(sql).all().await.expect("indexes");
+    let names: Vec<&str> = names.iter().map(|(name,)| name.as_str()).collect();
+    let sql = "select count(*) from pg_available_extensions where name = 'pg_trgm'";
+    let (has_trigrams,) = tx.query(sql).one::<(i64,)>().await.expect("a number");
+    let expected = ["customer_profiles_person", "customer_profiles_search"];
+    assert_eq!(names, &expected[..if has_trigrams == 1 { 2 } else { 1 }]);
+}
+
 async fn schema_of(database: &TestDatabase) -> Schema {
     let mut tx = database.db.snapshot().await.expect("a transaction");
     // Differs because each database describes itself in tables of its own.
     let sql = tx.pick(
         "select table_name::text, column_name::text, udt_name::text, is_nullable = 'YES'
-         from information_schema.columns where table_schema = current_schema()",
+         from information_schema.columns where table_schema = current_schema() and table_name in
+             (select tablename from pg_tables where schemaname = current_schema())",
         "select t.name, c.name, lower(c.type), not c.\"notnull\"
          from sqlite_master t join pragma_table_info(t.name) c where t.type = 'table'",
     );
@@ -82,6 +99,7 @@ async fn schema_of(database: &TestDatabase) -> Schema {
          from pg_index x
          join pg_class i on i.oid = x.indexrelid
          join pg_class t on t.oid = x.indrelid
+         join pg_am a on a.oid = i.relam and a.amname = 'btree'
          left join pg_constraint k on k.conindid = x.indexrelid and k.contype = 'u'
          where t.relnamespace = current_schema()::regnamespace",
         "select t.name, i.name,
@@ -312,18 +330,81 @@ async fn a_set_of_rows_is_one_statement_on_both() {
 }
 
 #[tokio::test]
-async fn a_list_of_bytes_is_one_parameter_on_both() {
+async fn the_bytes_of_many_rows_are_one_parameter_on_both() {
+    #[derive(Serialize)]
+    struct Place {
+        at: usize,
+        size: usize,
+    }
     on_both(async |TestDatabase { db, .. }| {
-        let bodies = vec![vec![0, 1, 255], Vec::new(), b"it's".to_vec()];
+        let bodies = [vec![0, 1, 255], Vec::new(), b"it's".to_vec()];
+        let places = [(1, 3), (4, 0), (4, 4)].map(|(at, size)| Place { at, size });
         let mut tx = db.begin().await.expect("a transaction");
-        // Differs because SQLite has no arrays.
-        let sql = tx.pick(
-            "select body from unnest($1::bytea[]) with ordinality as b(body, place) order by place",
-            "select unhex(value) from json_each($1) order by key",
-        );
         let read: Vec<(Vec<u8>,)> =
-            tx.query(sql).bind_bytes(bodies.clone()).all().await.expect("read");
+            set!(tx, "select substr($2, r.at, r.size) from", [at integer, size integer], "")
+                .bind_rows(&places)
+                .bind(bodies.concat())
+                .all()
+                .await
+                .expect("read");
         assert_eq!(read.into_iter().map(|row| row.0).collect::<Vec<_>>(), bodies);
+    })
+    .await;
+}
+
+/// As many parameters as there are before them, and the others' rows are not seen.
+#[tokio::test]
+async fn writes_that_are_run_together_each_have_values_of_their_own() {
+    on_both(async |TestDatabase { db, .. }| {
+        let mut tx = db.begin().await.expect("a transaction");
+        tx.writes().run(&mut tx).await.expect("nothing is nothing");
+        let mut writes = tx.writes();
+        for (name, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
+            writes
+                .query("insert into settings (name, value) values ($1, $2)")
+                .bind(name.to_owned())
+                .bind(value.to_owned());
+        }
+        writes.run(&mut tx).await.expect("written");
+        let sql = "select name, value from settings order by name";
+        let read = tx.query(sql).all::<(String, String)>().await.expect("read");
+        let expected = [("a", "1"), ("b", "2"), ("c", "3")];
+        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    })
+    .await;
+}
+
+/// Whoever comes second begins again, whatever else was to be written.
+#[tokio::test]
+async fn of_writes_that_have_to_be_new_one_that_is_not_fails_all() {
+    on_both(async |TestDatabase { db, .. }| {
+        let write = async |names: &[&str], rows: usize| {
+            let mut tx = db.begin_batch().await.expect("a transaction");
+            let mut writes = tx.writes();
+            writes
+                .query("insert into settings (name, value) values ($1, 'beside')")
+                .bind(format!("beside {names:?}"));
+            for name in names {
+                let sql = "insert into settings (name, value) values ($1, 'new')
+                    on conflict do nothing returning 1";
+                writes.query_exactly(rows, sql).bind((*name).to_owned());
+            }
+            let written = writes.run(&mut tx).await;
+            if written.is_ok() {
+                tx.commit().await.expect("committed");
+            }
+            written
+        };
+        write(&["a"], 1).await.expect("it is new");
+        write(&["b", "c"], 1).await.expect("both are new");
+        for names in [["a", "d"], ["d", "a"]] {
+            let refused = write(&names, 1).await.expect_err("one is there");
+            assert!(matches!(refused, store::Error::Grew), "{refused:?}");
+        }
+        let mut tx = db.snapshot().await.expect("a transaction");
+        let sql = "select name from settings where value = 'new' order by name";
+        let read = tx.query(sql).all::<(String,)>().await.expect("read");
+        assert_eq!(read.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     })
     .await;
 }
@@ -345,7 +426,7 @@ async fn a_second_row_of_one_key_is_a_unique_violation_and_no_passing_fault() {
         assert!(
             error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
         );
-        let error = customer_sync::store::Error::from(error);
+        let error = store::Error::from(error);
         assert!(!error.is_transient() && !error.is_conflict(), "{error:?}");
     })
     .await;
@@ -414,7 +495,7 @@ async fn eight_writers_at_once_all_get_their_turn() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canceled_begin_leaves_no_connection_inside_a_transaction() {
     let database = postgres().await;
-    let Db::Postgres(pool) = &database.db else { panic!("this is Postgres") };
+    let Db::Postgres(pool, _) = &database.db else { panic!("this is Postgres") };
     let (mut canceled, mut open) = (0, 0);
     for round in 0..90 {
         let patience = async {

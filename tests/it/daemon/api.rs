@@ -7,13 +7,13 @@ use serde_json::Value;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 /// The API of one daemon, with a key that may read.
-pub(super) struct Api {
+pub(crate) struct Api {
     address: SocketAddr,
-    pub(super) key: String,
+    pub(crate) key: String,
 }
 
 impl Api {
-    pub(super) async fn open(stage: &Stage, address: SocketAddr) -> Self {
+    pub(crate) async fn open(stage: &Stage, address: SocketAddr) -> Self {
         let create = ["key", "create", "--environment", ENVIRONMENT, "--scope", "read", "--json"];
         let made = stage.world.run(&create).await;
         assert!(made.status.success(), "{}", text(&made));
@@ -21,7 +21,7 @@ impl Api {
         Self { address, key: made["key"].as_str().expect("a key").to_owned() }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         Request::get(path).key(&self.key).send(self.address).await
     }
 
@@ -40,13 +40,13 @@ impl Api {
     }
 
     /// Every customer, by id.
-    pub(super) async fn customers(&self) -> BTreeMap<String, Value> {
+    pub(crate) async fn customers(&self) -> BTreeMap<String, Value> {
         let all = self.list("/v1/customers").await;
         all.into_iter().map(|one| (text_of(&one, "id"), one)).collect()
     }
 
     /// Everything, in the form in which it is compared with the truth.
-    pub(super) async fn snapshot(&self) -> Snapshot {
+    pub(crate) async fn snapshot(&self) -> Snapshot {
         let customers: Vec<Value> = self.customers().await.into_values().collect();
         let payments = self.list("/v1/payments").await;
         let mut subscriptions = Vec::new();
@@ -59,6 +59,6 @@ impl Api {
 }
 
 /// A field's text.
-pub(super) fn text_of(object: &Value, field: &str) -> String {
+pub(crate) fn text_of(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }

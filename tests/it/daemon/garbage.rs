@@ -1,14 +1,13 @@
 //! A queue full of what no provider sends, mixed with good events.
 
-use super::{ENVIRONMENT, EVENTS, Stage, api::Api, text};
+use super::{EVENTS, Stage, text};
 use crate::support::{
     services::{TestBroker, broker, postgres},
     wait::eventually,
 };
 use customer_sync::{
-    clock::Clock,
     model::{secret::Secret, time::Timestamp},
-    simulator::{History, Options, SPAN, Sender, differences},
+    simulator::{Options, Sender},
 };
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
@@ -18,7 +17,7 @@ use lapin::{
 use serde_json::Value;
 
 /// What is published.
-struct Message {
+pub(super) struct Message {
     key: String,
     headers: FieldTable,
     body: Vec<u8>,
@@ -35,7 +34,7 @@ fn words(text: &str) -> AMQPValue {
 }
 
 /// A message with the headers that a provider would send.
-fn signed(sender: &Sender, id: &str, body: &[u8], at: Timestamp) -> Message {
+pub(super) fn signed(sender: &Sender, id: &str, body: &[u8], at: Timestamp) -> Message {
     let mut headers = FieldTable::default();
     for (name, value) in sender.sign(id, body, at) {
         headers.insert(name.as_str().into(), words(&value));
@@ -134,7 +133,7 @@ fn garbage(stage: &Stage, at: Timestamp) -> Vec<Bad> {
     .collect()
 }
 
-async fn publish(channel: &Channel, broker: &TestBroker, message: &Message) {
+pub(super) async fn publish(channel: &Channel, broker: &TestBroker, message: &Message) {
     let properties = BasicProperties::default().with_headers(message.headers.clone());
     let (exchange, key) = (broker.exchange.as_str().into(), message.key.as_str().into());
     let options = BasicPublishOptions::default();
@@ -160,17 +159,8 @@ async fn a_queue_full_of_garbage_holds_up_no_good_event() {
     let broker = stage.broker.as_ref().expect("one was given");
     let mut daemon = stage.world.start().await;
 
-    let options = Options {
-        seed: 8,
-        events: usize::try_from(EVENTS).expect("few"),
-        duplicates: 0.3,
-        shuffle: true,
-        start: Options::demo().start.min(Clock::system().now().plus(-SPAN)),
-        environment: ENVIRONMENT.into(),
-        senders: stage.senders.clone(),
-    };
-    let history = History::generate(&options);
-    let bad = garbage(&stage, options.start);
+    let history = stage.history(8, usize::try_from(EVENTS).expect("few"));
+    let bad = garbage(&stage, Options::demo().start);
     let mut garbage = bad.iter().cycle();
     for (place, delivery) in history.deliveries.iter().enumerate() {
         let sender = stage.senders.find(&delivery.source).expect("a sender");
@@ -196,10 +186,7 @@ async fn a_queue_full_of_garbage_holds_up_no_good_event() {
         assert!(listed.iter().any(|event| says(&event)), "{}: {reason}: {listed:#?}", message.key);
     }
     assert!(daemon.process_is_running());
-    let state = Api::open(&stage, daemon.address).await.snapshot().await;
-    let wrong = differences(history.truth.snapshot(), &state);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    stage.holds(daemon.address).await;
+    stage.is_true(&history, daemon.address).await;
     assert_eq!(daemon.stop().await.code(), Some(0));
     connection.close(200, "done".into()).await.expect("it closes");
 }

@@ -74,6 +74,7 @@ async fn a_failed_delivery_is_tried_again_under_the_same_webhook_id() {
     .await;
 }
 
+/// Pain point 7 (frain-dev/convoy#1833): tries went on for ever, and were not counted.
 #[tokio::test]
 async fn after_the_last_try_a_message_is_dead() {
     on_both(async |database| {
@@ -85,6 +86,29 @@ async fn after_the_last_try_a_message_is_dead() {
         setup.tell(1, EventType::CustomerCreated, Some(&running.handover)).await;
         let kept = setup.all_are(endpoint, "dead").await;
         assert_eq!((kept[0].attempts, receiver.count("/")), (2, 2));
+        running.stop().await;
+    })
+    .await;
+}
+
+/// Pain point 15 (bullet-train-co/bullet_train-core#24): one bad message switched its endpoint off.
+#[tokio::test]
+async fn a_message_that_is_given_up_leaves_its_endpoint_on() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        receiver.script("/", [Reply::Status(500), Reply::Status(400)]);
+        let own = EndpointSettings { schedule: Some(vec![0]), ..EndpointSettings::default() };
+        let (endpoint, _) = setup.endpoint_with(&receiver.url("/"), &["*"], own).await;
+        let running = setup.start(settings());
+        setup.tell(1, EventType::CustomerCreated, Some(&running.handover)).await;
+        setup.all_are(endpoint, "dead").await;
+        setup.tell(1, EventType::CustomerUpdated, Some(&running.handover)).await;
+        let look = async || setup.kept(endpoint).await;
+        let kept = eventually("the next one arrives", look, |kept| kept[1].status == "delivered");
+        assert_eq!(kept.await[0].status, "dead");
+        let mut tx = setup.database.db.snapshot().await.expect("begins");
+        let endpoint = endpoints::get(&mut tx, endpoint).await.expect("read").expect("it is there");
+        assert!(endpoint.enabled && endpoint.disabled_reason.is_none());
         running.stop().await;
     })
     .await;
@@ -106,6 +130,7 @@ async fn retry_after_puts_the_next_try_off() {
     .await;
 }
 
+/// Pain point 5 (hookdeck/outpost#596): what was to be switched off stayed on.
 #[tokio::test]
 async fn an_endpoint_that_is_gone_is_disabled_and_the_others_are_told() {
     on_both(async |database| {
@@ -119,8 +144,9 @@ async fn an_endpoint_that_is_gone_is_disabled_and_the_others_are_told() {
         let body = told[0].json();
         assert!(told[0].is_signed_with(secret.expose()));
         assert_eq!(body["type"], "endpoint.disabled");
-        assert_eq!(body["data"]["endpoint"]["id"], gone.to_string());
-        assert_eq!(body["data"]["endpoint"]["enabled"], false);
+        // Its URL and its headers are nobody else's business.
+        let named = serde_json::json!({"object": "webhook_endpoint", "id": gone, "name": null});
+        assert_eq!(body["data"]["endpoint"], named);
         assert_eq!(body["data"]["customer"], serde_json::Value::Null);
         assert_eq!(setup.kept(gone).await[0].status, "dead");
         setup.all_are(other, "delivered").await;
@@ -154,6 +180,7 @@ async fn enable(setup: &Setup, endpoint: EndpointId) {
     tx.commit().await.expect("commits");
 }
 
+/// Pain point 16: a redirect leads inside.
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_is_not_followed() {
     on_both(async |database| {
@@ -173,7 +200,7 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
 }
 
 /// What the first try of a message to this URL came to: (status code, error, how long it took).
-async fn first_try(
+pub(super) async fn first_try(
     setup: &Setup,
     url: &str,
     settings: Settings,
@@ -189,7 +216,7 @@ async fn first_try(
     (tried.status_code, tried.error.clone().unwrap_or_default(), millis(took))
 }
 
-// Svix never cut such a connection, and sent the message again beside it.
+/// Fault 3 of Svix: it never cut such a connection, sent the message again beside it, and recorded no try.
 #[tokio::test]
 async fn one_deadline_is_over_headers_and_body() {
     on_both(async |database| {
@@ -237,6 +264,7 @@ async fn a_port_that_nobody_listens_on_is_a_failure() {
     .await;
 }
 
+/// Pain point 16: an address of the inside.
 #[tokio::test]
 async fn private_addresses_are_not_connected_to() {
     on_both(async |database| {
@@ -249,8 +277,8 @@ async fn private_addresses_are_not_connected_to() {
     .await;
 }
 
-// Svix held the whole of it in memory. What is not read here is not even sent: the receiver fills the
-// sockets' buffers and is cut off.
+/// Fault 4 of Svix: it held the whole of it in memory. What is not read here is not even sent: the receiver fills the
+/// sockets' buffers and is cut off.
 #[tokio::test]
 async fn of_a_huge_answer_only_the_beginning_is_read_and_kept() {
     on_both(async |database| {
@@ -269,7 +297,7 @@ async fn of_a_huge_answer_only_the_beginning_is_read_and_kept() {
     .await;
 }
 
-// outpost: an answer that could not be recorded made the message go out without end.
+/// Pain point 18 (hookdeck/outpost): an answer that could not be recorded made the message go out without end.
 #[tokio::test]
 async fn an_answer_of_odd_bytes_is_recorded() {
     on_both(async |database| {
@@ -286,7 +314,7 @@ async fn an_answer_of_odd_bytes_is_recorded() {
     .await;
 }
 
-// One dead endpoint with long timeouts starved everybody: keygen-sh/keygen-api#771.
+/// Pain point 10 (keygen-sh/keygen-api#771): one dead endpoint with long timeouts starved everybody.
 #[tokio::test]
 async fn an_endpoint_that_hangs_holds_up_nobody_else() {
     on_both(async |database| {
@@ -307,7 +335,8 @@ async fn an_endpoint_that_hangs_holds_up_nobody_else() {
         let kept = setup.all_are(healthy, "delivered").await;
         assert_eq!(kept.len(), 120);
         assert!(setup.kept(dead).await.iter().all(|message| message.status == "pending"));
-        assert_eq!(receiver.count("/dead"), 4);
+        let held = receiver.count("/dead");
+        assert!((1..=4).contains(&held), "as many as it began with, and no more: {held}");
         running.stop().await;
     })
     .await;

@@ -4,16 +4,18 @@ use super::Setup;
 use crate::support::services::on_both;
 use chrono::TimeDelta;
 use customer_sync::{
-    deliver::sealed,
+    deliver::{
+        manage::{self, Declared},
+        sealed,
+    },
     model::{
         endpoint::{EndpointSpec, SealedSecret},
-        id::{AttemptId, EndpointId, MessageId},
+        id::{AttemptId, EndpointId},
         message::{EventType, Leased},
         secret::Secret,
     },
     store::{
-        Tx,
-        endpoints::{self, Declared},
+        Tx, endpoints,
         messages::{self, Next, Settled, Wanted},
     },
 };
@@ -25,7 +27,7 @@ fn spec(url: &str) -> EndpointSpec {
         url: url.into(),
         description: Some("the app".into()),
         event_types: vec!["*".into()],
-        headers: [("x-key".to_owned(), Secret::new("k"))].into(),
+        headers: [("x-key".to_owned(), Secret::new("hush"))].into(),
         ..EndpointSpec::default()
     }
 }
@@ -59,7 +61,8 @@ async fn an_endpoint_comes_back_as_it_was_made_and_its_secret_is_kept_sealed() {
         let kept = endpoints::get(&mut tx, id).await.expect("read").expect("it is there");
         assert_eq!((kept.enabled, kept.disabled_reason.as_deref()), (false, Some("why")));
         assert!(endpoints::enabled(&mut tx).await.expect("read").is_empty());
-        assert!(endpoints::subscriptions(&mut tx).await.expect("read").is_empty());
+        let (subscriptions, _) = endpoints::subscriptions(&mut tx, now).await.expect("read");
+        assert!(subscriptions.is_empty());
     })
     .await;
 }
@@ -75,12 +78,14 @@ async fn a_declared_endpoint_is_made_once_and_follows_its_declaration() {
             let keyring = setup.keyring.clone();
             move |kept: &[SealedSecret]| {
                 let same = sealed::open(&keyring, kept, now) == [secret.clone()];
-                (!same).then(|| sealed::seal(&keyring, &secret))
+                (!same).then(|| vec![sealed::seal(&keyring, &secret)])
             }
         };
         let mut declare = async |url: &str, secret: Secret| {
             let id = EndpointId(setup.clock.new_id());
-            let done = endpoints::declare(&mut tx, id, &spec(url), keep_or(secret), now).await;
+            let (spec, secrets) = (spec(url), keep_or(secret));
+            let said = ("main", &spec);
+            let done = manage::declare(&mut tx, &setup.keyring, id, said, secrets, now).await;
             done.expect("declared")
         };
         assert_eq!(declare("https://a.example", given.clone()).await, Declared::Created);
@@ -90,7 +95,9 @@ async fn a_declared_endpoint_is_made_once_and_follows_its_declaration() {
         assert_eq!(declare("https://b.example", other.clone()).await, Declared::Updated);
         let kept = endpoints::enabled(&mut tx).await.expect("read");
         assert_eq!(kept.len(), 1);
-        assert_eq!(kept[0].0.spec, spec("https://b.example"));
+        assert!(!format!("{:?}", kept[0].0.spec.headers["x-key"].expose()).contains("hush"));
+        let opened = sealed::opened(&setup.keyring, &kept[0].0.spec).expect("they open");
+        assert_eq!(opened, spec("https://b.example"));
         assert_eq!(sealed::open(&setup.keyring, &kept[0].1, now), [other]);
     })
     .await;
@@ -115,6 +122,7 @@ fn settled(leased: &Leased, next: Next) -> Settled {
         outcome: "delivered",
         status_code: Some(204),
         error: None,
+        request_headers: None,
         response: None,
         duration_ms: Some(1),
     }
@@ -132,7 +140,7 @@ async fn a_claim_takes_what_is_due_and_no_more_than_is_wanted_of_each_endpoint()
         let now = setup.clock.now();
         assert!(endpoints::set_enabled(&mut tx, off, false, None, now).await.expect("off"));
         let heads = messages::heads(&mut tx).await.expect("heads");
-        assert_eq!(heads.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [a, b]);
+        assert_eq!(heads.iter().map(|head| head.endpoint_id).collect::<Vec<_>>(), [a, b]);
         let early = claim(&mut tx, &setup, &[wanted(a, 9)], -3_600).await;
         assert!(early.is_empty());
         let all = [wanted(a, 2), wanted(b, 9), wanted(off, 9)];
@@ -162,12 +170,13 @@ async fn only_the_holder_of_the_lease_settles_a_message() {
         let quick = claim(&mut tx, &setup, &[wanted(endpoint, 1)], 61).await.remove(0);
         assert_eq!(slow.id, quick.id);
         let now = setup.clock.now();
-        let late = messages::settle(&mut tx, &[settled(&slow, Next::Dead)], now).await;
-        assert_eq!(late.expect("asked"), Vec::<MessageId>::new());
+        let late = messages::settle(&mut tx, &[settled(&slow, Next::Dead)], [], now).await;
+        assert_eq!(late.expect("asked").messages, []);
         let kept = messages::get(&mut tx, slow.id).await.expect("read").expect("it is there");
         assert_eq!((kept.status.as_str(), kept.attempts), ("pending", 0));
-        let done = messages::settle(&mut tx, &[settled(&quick, Next::Delivered)], now).await;
-        assert_eq!(done.expect("settled"), [quick.id]);
+        let done =
+            messages::settle(&mut tx, &[settled(&quick, Next::Delivered)], [endpoint], now).await;
+        assert_eq!(done.expect("settled").messages, [quick.id]);
         let kept = messages::get(&mut tx, slow.id).await.expect("read").expect("it is there");
         assert_eq!((kept.status.as_str(), kept.attempts), ("delivered", 1));
         assert_eq!((kept.finished_at, kept.leased_until), (Some(now), None));

@@ -6,8 +6,8 @@ use crate::support::{
     services::{on_both, postgres},
     wait::eventually,
 };
-use customer_sync::{deliver::Settings, model::message::EventType, outbox};
-use std::collections::HashSet;
+use customer_sync::{deliver::Settings, model::message::EventType, outbox, store::Db};
+use std::{collections::HashSet, time::Duration};
 
 #[tokio::test]
 async fn several_processes_share_the_work_and_send_nothing_twice() {
@@ -27,7 +27,7 @@ async fn several_processes_share_the_work_and_send_nothing_twice() {
     }
 }
 
-// Crashed workers held their jobs for hours: graphile/worker#204, oban#364.
+/// Pain point 20 (graphile/worker#204, oban#364): crashed workers held their jobs for hours.
 #[tokio::test]
 async fn what_a_killed_process_had_in_hand_goes_on_when_its_lease_ends() {
     on_both(async |database| {
@@ -108,8 +108,10 @@ async fn what_a_batch_commits_during_a_shutdown_is_due_at_once() {
         let events = [setup.event(EventType::CustomerCreated)];
         let (now, new_id) = (setup.clock.now(), || setup.clock.new_id());
         let mut tx = db.begin().await.expect("begins");
-        let written = outbox::write(&mut tx, &events, now, new_id, Some(&running.handover)).await;
-        let written = written.expect("the event is written");
+        let outbox = outbox::open(&mut tx, &events, now).await.expect("the endpoints are read");
+        let mut writes = tx.writes();
+        let written = outbox.write(&mut writes, &events, new_id, Some(&running.handover));
+        writes.run(&mut tx).await.expect("the event is written");
         assert_eq!(written.len(), 1, "it is to be handed over");
         running.shutdown.soft();
         eventually("no more slots", async || running.handover.reserve(endpoint), Option::is_none)
@@ -154,6 +156,28 @@ async fn a_backlog_is_worked_off_as_slots_become_free() {
         assert_eq!((kept.len(), receiver.count("/")), (300, 300));
         setup.tell(100, EventType::CustomerCreated, Some(&running.handover)).await;
         eventually("the rest too", async || receiver.count("/"), |n| *n == 400).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+/// Pain point 19 (getsentry/sentry#67045): requests inside of transactions ran into the database's limits.
+#[tokio::test]
+async fn a_request_under_way_holds_no_transaction() {
+    on_both(async |mut database| {
+        database.db = Db::open(&database.url, 1).await.expect("opened");
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        receiver.always("/", Reply::Hang);
+        setup.endpoint(&receiver.url("/"), &["*"]).await;
+        let long = Duration::from_secs(20);
+        let running = setup.start(Settings { timeout: long, grace: Duration::ZERO, ..settings() });
+        setup.tell(1, EventType::CustomerCreated, Some(&running.handover)).await;
+        requests(&receiver, "/", 1).await;
+        for _ in 0..3 {
+            let tx = setup.database.db.begin().await.expect("the only connection is free");
+            tx.commit().await.expect("commits");
+        }
+        assert_eq!(receiver.count("/"), 1, "and the request is still under way");
         running.stop().await;
     })
     .await;

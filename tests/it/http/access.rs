@@ -2,11 +2,11 @@
 
 use super::{Api, Request, records::named};
 use crate::support::{services::on_both, wait::eventually};
-use customer_sync::store::keys;
-use serde_json::Value;
+use customer_sync::{health::SCHEMA, http::openapi, store::keys};
+use serde_json::{Value, json};
 
 /// Every path that needs a key.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "/v1/customers",
     "/v1/customers/lookup?external_id=ada",
     "/v1/customers/cus_00000000000000000000000000",
@@ -14,6 +14,7 @@ const PATHS: [&str; 10] = [
     "/v1/customers/cus_00000000000000000000000000/subscriptions",
     "/v1/payments",
     "/v1/payments/pay_00000000000000000000000000",
+    "/v1/conflicts",
     "/v1/inbound-events",
     "/v1/inbound-events/inb_00000000000000000000000000",
     "/metrics",
@@ -173,4 +174,39 @@ async fn a_key_of_another_environment_cannot_tell_what_is_there_from_what_is_not
 fn without_request_id(mut body: Value) -> Value {
     body.as_object_mut().expect("an object").remove("request_id");
     body
+}
+
+/// Every operation that asks for a key, by the description of the API.
+#[tokio::test]
+async fn nothing_is_read_or_written_before_the_database_is_prepared() {
+    on_both(async |database| {
+        let api = Api::start(&database).await;
+        api.health.untried(SCHEMA, "not looked at yet");
+        let paths = openapi::document()["paths"].as_object().expect("paths");
+        let mut asked = 0;
+        for (path, methods) in paths {
+            for (method, operation) in methods.as_object().expect("methods") {
+                let method = ["GET", "POST", "PATCH", "DELETE"]
+                    .into_iter()
+                    .find(|known| known.eq_ignore_ascii_case(method))
+                    .expect("a method");
+                // How the process is, is told all the same.
+                if operation["security"] != json!([]) && path != "/metrics" {
+                    let answer = Request::new(method, &path.replace(['{', '}'], "x"))
+                        .key(&api.admin)
+                        .send(api.address)
+                        .await;
+                    assert_eq!(answer.refused(503), "unavailable", "{method} {path}");
+                    assert_eq!(answer.header("retry-after"), Some("5"));
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked > 30, "{asked}");
+        assert_eq!(Request::get("/healthz").send(api.address).await.status, 200);
+        api.health.up(SCHEMA);
+        api.get("/v1/customers").await.ok();
+        api.stop().await;
+    })
+    .await;
 }

@@ -1,6 +1,6 @@
 //! Inbound events, read and replayed.
 
-use super::{Api, at};
+use super::{Api, Request, at};
 use crate::support::services::on_both;
 use customer_sync::{
     model::{id::InboundId, inbound::Headers},
@@ -95,6 +95,18 @@ async fn a_rejected_event_is_replayed_and_nothing_else_is() {
 
         let applied = api.inbound(|_| {}).await.to_string();
         assert_eq!(replay(&applied).await.refused(409), "not_replayable");
+        for source in ["import", "import:stripe", "was taken out"] {
+            let id = api
+                .inbound(|event| {
+                    event.verdict = "ignored";
+                    event.source = source.into();
+                })
+                .await
+                .to_string();
+            assert_eq!(replay(&id).await.refused(409), "not_replayable", "{source}");
+            let kept = api.get(&format!("/v1/inbound-events/{id}")).await.ok();
+            assert_eq!((&kept["verdict"], &kept["source"]), (&json!("ignored"), &json!(source)));
+        }
         let refused = InboundId(api.clock.new_id());
         let refusal = Refusal {
             id: refused,
@@ -112,6 +124,41 @@ async fn a_rejected_event_is_replayed_and_nothing_else_is() {
         for id in ["inb_00000000000000000000000000", "nonsense"] {
             assert_eq!(replay(id).await.refused(404), "inbound_event_not_found");
         }
+        api.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replay_under_an_idempotency_key_is_answered_again_though_its_event_has_another_id() {
+    on_both(async |database| {
+        let api = Api::start(&database).await;
+        let keyed = async |path: &str, body: &[u8]| {
+            let request = Request::post(path, body).key(&api.admin);
+            let request = request.header("content-type", "application/json");
+            let key = format!("k1-{}", api.address.port());
+            request.header("idempotency-key", &key).send(api.address).await
+        };
+        let id = api.inbound(|event| event.verdict = "rejected").await;
+        let path = format!("/v1/inbound-events/{id}/replay");
+        let first = keyed(&path, b"").await;
+        let plain = Request::post(&path, b"").key(&api.admin).send(api.address).await;
+        assert_eq!(plain.refused(404), "inbound_event_not_found");
+        let again = keyed(&path, b"").await;
+        assert_eq!((again.header("idempotency-replay"), again.ok()), (Some("true"), first.ok()));
+        assert_eq!(keyed(&path, b"{\"a\": 1}").await.refused(400), "unknown_parameter");
+        let rejected = async || api.get("/v1/inbound-events?verdict=rejected").await.listed("id");
+        let all = "/v1/inbound-events/replay";
+        api.inbound(|event| event.verdict = "rejected").await;
+        let first = keyed(all, b"{\"verdict\": \"rejected\"}").await;
+        assert_eq!(first.ok()["replayed"], 2);
+        api.inbound(|event| event.verdict = "rejected").await;
+        let before = rejected().await;
+        let again = keyed(all, b"{\"verdict\": \"rejected\"}").await;
+        assert_eq!((again.header("idempotency-replay"), again.ok()), (Some("true"), first.ok()));
+        let other = keyed(all, b"{\"verdict\": \"ignored\"}").await;
+        assert_eq!(other.refused(409), "idempotency_params_mismatch");
+        assert_eq!(rejected().await, before, "nothing was replayed again");
         api.stop().await;
     })
     .await;

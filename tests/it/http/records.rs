@@ -84,17 +84,21 @@ impl Api {
             name: None,
             email: new.email.clone(),
             email_key: new.email.map(|address| address.to_lowercase()),
-            verified_email_key: None,
+            verified_address: None,
             phone: None,
             is_anonymous: person.is_anonymous,
             subscription_status: new.subscription_status.unwrap_or("none").to_owned(),
             person,
         };
         let mut tx = self.db.begin().await.expect("a transaction");
-        references::insert(&mut tx, &rows).await.expect("references");
-        customers::write(&mut tx, &[row]).await.expect("a customer");
+        let mut writes = tx.writes();
+        references::insert(&mut writes, &rows);
+        customers::write(&mut writes, &[row]);
+        writes.run(&mut tx).await.expect("a customer and its references");
         if !new.deleted && new.absorbed_into.is_none() {
-            customers::write_profiles(&mut tx, &[profile]).await.expect("a profile");
+            let mut writes = tx.writes();
+            customers::write_profiles(&mut writes, &[profile]);
+            writes.run(&mut tx).await.expect("a profile");
         }
         tx.commit().await.expect("committed");
         (id, root)
@@ -106,7 +110,9 @@ impl Api {
         let old = std::collections::BTreeMap::new();
         let row = totals::Move { holder: customer.0, environment: "live", old: &old, new: &new };
         let mut tx = self.db.begin().await.expect("a transaction");
-        totals::write_customers(&mut tx, &[row]).await.expect("totals");
+        let mut writes = tx.writes();
+        totals::write_customers(&mut writes, &[row]);
+        writes.run(&mut tx).await.expect("totals");
         tx.commit().await.expect("committed");
     }
 
@@ -132,14 +138,16 @@ impl Api {
             amount_refunded: 0,
             disputed_lost: 0,
             paid_at: Some(now),
-            match_email: None,
+            payer_address: None,
             facts: PaymentFacts::default(),
             created_at: now,
             updated_at: now,
         };
         change(&mut row);
         let mut tx = self.db.begin().await.expect("a transaction");
-        payments::write(&mut tx, &[row]).await.expect("a payment");
+        let mut writes = tx.writes();
+        payments::write(&mut writes, &[row]);
+        writes.run(&mut tx).await.expect("a payment");
         tx.commit().await.expect("committed");
         id
     }
@@ -167,7 +175,9 @@ impl Api {
             updated_at: now,
         };
         let mut tx = self.db.begin().await.expect("a transaction");
-        subscriptions::insert(&mut tx, &[row]).await.expect("a subscription");
+        let mut writes = tx.writes();
+        subscriptions::insert(&mut writes, &[row]);
+        writes.run(&mut tx).await.expect("a subscription");
         tx.commit().await.expect("committed");
         id
     }

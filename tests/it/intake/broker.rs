@@ -1,6 +1,7 @@
-//! A broker's exchanges and queues of a test's own, a cable that can be cut, and a publisher in raw AMQP.
+//! A broker's exchanges and queues of a test's own, and a publisher in raw AMQP.
 
 use super::{Kept, eventually};
+use crate::support::services;
 use customer_sync::{
     clock::Clock,
     health::Health,
@@ -19,13 +20,11 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use std::time::Duration;
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
 
-pub(super) const URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+/// The broker that all tests share.
+pub(super) fn url() -> String {
+    services::broker_url()
+}
 
 /// Exchanges and queues of a test's own, and a hand on the broker.
 pub(super) struct Broker {
@@ -46,7 +45,8 @@ impl Broker {
             dead_queue: format!("{prefix}.dead"),
             declare: true,
         };
-        let connection = Connection::connect(URL, ConnectionProperties::default()).await.unwrap();
+        let connection =
+            Connection::connect(&url(), ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let (shutdown, health) = (Shutdown::new(), Health::default());
         Self { topology, channel, connection, shutdown, health }
@@ -84,10 +84,15 @@ impl Broker {
 
     /// What waits in the intake queue and how many consume it; none when it does not exist.
     pub(super) async fn waiting(&self) -> Option<(u32, u32)> {
+        self.waiting_in(&self.topology.queue).await
+    }
+
+    /// The same of any queue.
+    pub(super) async fn waiting_in(&self, queue: &str) -> Option<(u32, u32)> {
         let channel = self.connection.create_channel().await.unwrap();
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let name = self.topology.queue.as_str().into();
-        let queue = channel.queue_declare(name, options, FieldTable::default()).await.ok()?;
+        let queue =
+            channel.queue_declare(queue.into(), options, FieldTable::default()).await.ok()?;
         Some((queue.message_count(), queue.consumer_count()))
     }
 
@@ -123,42 +128,6 @@ impl Broker {
             let options = ExchangeDeleteOptions::default();
             channel.exchange_delete(exchange.as_str().into(), options).await.unwrap();
         }
-    }
-}
-
-/// Between the client and the broker: passes bytes on, unless it is cut.
-pub(super) struct Cable {
-    pub(super) url: String,
-    plugged: watch::Sender<bool>,
-}
-
-impl Cable {
-    pub(super) async fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (plugged, state) = watch::channel(true);
-        let tasks = Shutdown::new();
-        tasks.clone().spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let mut state = state.clone();
-                tasks.spawn(async move {
-                    if !*state.borrow_and_update() {
-                        let _ = client.shutdown().await;
-                        return;
-                    }
-                    let mut broker = TcpStream::connect("127.0.0.1:5672").await.unwrap();
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut broker) => {}
-                        _ = state.changed() => {}
-                    }
-                });
-            }
-        });
-        Self { url: format!("amqp://guest:guest@127.0.0.1:{port}/%2f"), plugged }
-    }
-
-    pub(super) fn plug(&self, plugged: bool) {
-        self.plugged.send(plugged).unwrap();
     }
 }
 
@@ -199,7 +168,9 @@ pub(super) mod raw_amqp {
 
     /// Publishes a message with one header of so many nested arrays.
     pub(in super::super) async fn publish(exchange: &str, key: &[u8], depth: usize, body: &[u8]) {
-        let mut stream = TcpStream::connect("127.0.0.1:5672").await.unwrap();
+        let url = url::Url::parse(&super::url()).unwrap();
+        let server = (url.host_str().unwrap(), url.port().unwrap_or(5672));
+        let mut stream = TcpStream::connect(server).await.unwrap();
         let stream = &mut stream;
         stream.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
         answer(stream).await;

@@ -40,7 +40,7 @@ async fn depth(db: &Db) -> i64 {
 
 #[tokio::test]
 async fn an_accepted_event_is_durable_and_survives_a_restart_as_it_came() {
-    for (db, _folder, url) in databases().await {
+    for (db, _kept, url) in databases().await {
         let shutdown = Shutdown::new();
         let (ingress, _) = door(&db, &shutdown);
         let mut event = raw(b"\xff\0{}".to_vec());
@@ -61,9 +61,22 @@ async fn an_accepted_event_is_durable_and_survives_a_restart_as_it_came() {
     }
 }
 
+/// A fault of ours once: on SQLite it was answered with 503, and its sender tried it again for days.
+#[tokio::test]
+async fn an_event_without_a_body_is_kept_also_where_it_is_alone() {
+    for (db, _kept, _) in databases().await {
+        let shutdown = Shutdown::new();
+        let (ingress, _) = door(&db, &shutdown);
+        let kept = Kept::new(Some(db.clone()));
+        ingress.accept(raw("")).await.unwrap();
+        assert_eq!(reader(&db, &kept, &shutdown).step().await.unwrap(), Step::Worked(1));
+        assert_eq!(kept.bodies(), [""]);
+    }
+}
+
 #[tokio::test]
 async fn batches_keep_the_order_and_their_limits() {
-    for (db, _folder, _) in databases().await {
+    for (db, _kept, _) in databases().await {
         let shutdown = Shutdown::new();
         let (ingress, _) = door(&db, &shutdown);
         let sizes = [1, 1, 1, 99, 2, 500, 1];
@@ -84,7 +97,7 @@ async fn batches_keep_the_order_and_their_limits() {
 
 #[tokio::test]
 async fn a_thousand_callers_at_once_share_transactions_and_all_are_kept() {
-    for (db, _folder, _) in databases().await {
+    for (db, _kept, _) in databases().await {
         let shutdown = Shutdown::new();
         let (ingress, _) = door(&db, &shutdown);
         let accepted = join_all((0..1_000).map(|n| ingress.accept(raw(format!("{n}"))))).await;
@@ -95,7 +108,7 @@ async fn a_thousand_callers_at_once_share_transactions_and_all_are_kept() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_cancels_nothing() {
-    for (db, _folder, _) in databases().await {
+    for (db, _kept, _) in databases().await {
         let shutdown = Shutdown::new();
         let (ingress, _) = door(&db, &shutdown);
         {
@@ -108,7 +121,7 @@ async fn a_caller_that_goes_away_cancels_nothing() {
 
 #[tokio::test]
 async fn after_a_hard_stop_callers_are_told_and_do_not_wait() {
-    for (db, _folder, _) in databases().await {
+    for (db, _kept, _) in databases().await {
         let shutdown = Shutdown::new();
         let (ingress, _) = door(&db, &shutdown);
         shutdown.hard();
@@ -120,7 +133,7 @@ async fn after_a_hard_stop_callers_are_told_and_do_not_wait() {
 
 #[tokio::test]
 async fn a_failing_database_is_waited_out_with_the_batch_in_hand() {
-    for (db, _folder, _) in databases().await {
+    for (db, _kept, _) in databases().await {
         let shutdown = Shutdown::new();
         let (ingress, wake) = door(&db, &shutdown);
         let kept = Kept::new(Some(db.clone()));
@@ -144,7 +157,7 @@ async fn a_failing_database_is_waited_out_with_the_batch_in_hand() {
 
 #[tokio::test]
 async fn two_readers_of_a_shared_queue_do_not_take_the_same_events() {
-    let (db, ..) = databases().await.remove(1);
+    let (db, _kept, _) = databases().await.remove(1);
     let shutdown = Shutdown::new();
     let (ingress, _) = door(&db, &shutdown);
     for n in 0..6 {

@@ -14,6 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +24,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    sync::Semaphore,
     task::JoinSet,
     time::Instant,
 };
@@ -34,6 +36,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// With a status and one header.
     With(u16, &'static str, String),
+    /// With a status, and what it was sent.
+    Echo(u16),
     /// Never.
     Hang,
     /// 200 at once, then one byte of the body at a time, without end.
@@ -42,6 +46,8 @@ pub(crate) enum Reply {
     Huge(usize),
     /// 200, after a while.
     Slow(Duration),
+    /// With a status, once there is a permit, which it uses up.
+    Held(Arc<Semaphore>, u16),
 }
 
 /// A request as it came.
@@ -84,6 +90,7 @@ struct Seen {
     requests: Mutex<Vec<Request>>,
     scripts: Mutex<HashMap<String, VecDeque<Reply>>>,
     always: Mutex<HashMap<String, Reply>>,
+    about: Mutex<Vec<(String, Reply)>>,
     served: AtomicUsize,
     under_way: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -100,13 +107,23 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Starts one that answers 200 to everything.
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// The same at an address; a port of 0 is any that is free.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let seen = Arc::new(Seen::default());
         let app = Router::new().fallback(answer).with_state(seen.clone());
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Self { port, seen, _server: server }
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where a path is.
@@ -119,9 +136,21 @@ impl Receiver {
         lock(&self.seen.scripts).entry(path.into()).or_default().extend(replies);
     }
 
+    /// How many answers of a path's script were not given yet.
+    pub(crate) fn scripted(&self, path: &str) -> usize {
+        lock(&self.seen.scripts).get(path).map_or(0, VecDeque::len)
+    }
+
     /// Answers every request to a path so, once its script is over.
     pub(crate) fn always(&self, path: &str, reply: Reply) {
         lock(&self.seen.always).insert(path.into(), reply);
+    }
+
+    /// Answers every request so whose body has this in it, whatever its path; `None` takes that back.
+    pub(crate) fn always_about(&self, text: &str, reply: Option<Reply>) {
+        let mut about = lock(&self.seen.about);
+        about.retain(|(known, _)| known != text);
+        about.extend(reply.map(|reply| (text.to_owned(), reply)));
     }
 
     /// What came to a path so far.
@@ -175,13 +204,19 @@ async fn answer(
 ) -> Response {
     let _under_way = UnderWay::begin(&seen);
     let path = uri.path().to_owned();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let about = lock(&seen.about)
+        .iter()
+        .find(|(known, _)| text.contains(known))
+        .map(|(_, reply)| reply.clone());
     let request = Request { path: path.clone(), headers, body, at: Instant::now() };
     lock(&seen.requests).push(request);
     let scripted = lock(&seen.scripts).get_mut(&path).and_then(VecDeque::pop_front);
-    let reply = scripted.or_else(|| lock(&seen.always).get(&path).cloned());
+    let reply = about.or(scripted).or_else(|| lock(&seen.always).get(&path).cloned());
     match reply.unwrap_or(Reply::Status(200)) {
         Reply::Status(code) => (status(code), "thanks").into_response(),
         Reply::With(code, name, value) => (status(code), [(name, value)], "").into_response(),
+        Reply::Echo(code) => (status(code), text).into_response(),
         Reply::Hang => std::future::pending().await,
         Reply::Drip(pause) => {
             let drops = stream::unfold((), move |()| async move {
@@ -205,6 +240,10 @@ async fn answer(
         Reply::Slow(pause) => {
             tokio::time::sleep(pause).await;
             status(200).into_response()
+        }
+        Reply::Held(gate, code) => {
+            gate.acquire().await.expect("the gate stays").forget();
+            status(code).into_response()
         }
     }
 }

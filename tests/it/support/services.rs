@@ -4,6 +4,7 @@
 //! The servers are named by `TEST_DATABASE_URL` and `TEST_AMQP_URL`; `scripts/test` sets them. A test that
 //! needs one and is not told of it fails: nothing is skipped.
 
+use crate::support::private::Postgres;
 use customer_sync::{clock::Clock, store::Db};
 use lapin::{
     Connection, ConnectionProperties, ExchangeKind,
@@ -36,6 +37,8 @@ pub(crate) struct TestDatabase {
 enum Place {
     /// On a server.
     Schema { server: String, name: String },
+    /// On a server that goes with the test.
+    Private,
     /// In a folder, removed with it.
     Folder { _removed_with_it: TempDir },
 }
@@ -75,6 +78,11 @@ pub(crate) async fn sqlite() -> TestDatabase {
 }
 
 impl TestDatabase {
+    /// The whole of a private server.
+    pub(crate) async fn on(server: &Postgres) -> Self {
+        Self::open(server.url(), Place::Private).await
+    }
+
     async fn open(url: String, place: Place) -> Self {
         let db = Db::open(&url, CONNECTIONS).await.expect("the database opens");
         db.migrate().await.expect("the schema is brought up to date");
@@ -86,6 +94,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let (database, schema) = match self {
             Self::Schema { server, name } => ("postgres", Some((server, name))),
+            Self::Private => ("a private postgres", None),
             Self::Folder { .. } => ("sqlite", None),
         };
         if std::thread::panicking() {
@@ -123,11 +132,21 @@ pub(crate) struct TestBroker {
     pub(crate) dead: String,
 }
 
+/// The RabbitMQ server that all tests share.
+pub(crate) fn broker_url() -> String {
+    setting("TEST_AMQP_URL")
+}
+
 /// Names on the RabbitMQ server that no other test uses.
 pub(crate) fn broker() -> TestBroker {
+    broker_at(broker_url())
+}
+
+/// The same on a private server.
+pub(crate) fn broker_at(url: String) -> TestBroker {
     let prefix = unique_name();
     TestBroker {
-        url: setting("TEST_AMQP_URL"),
+        url,
         exchange: format!("{prefix}.events"),
         queue: format!("{prefix}.intake"),
         dead: format!("{prefix}.dead"),
@@ -166,7 +185,7 @@ fn setting(name: &str) -> String {
 
 /// Cleans up from a `drop`, which cannot wait: on a thread and a runtime of its own. What cannot be
 /// removed is only told: the test has its result already.
-fn run_apart<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>> + Send) {
+pub(crate) fn run_apart<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>> + Send) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -181,7 +200,7 @@ fn run_apart<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>> + S
 async fn a_schema_goes_with_its_test() {
     let (name, server) = match &postgres().await.place {
         Place::Schema { name, server } => (name.clone(), server.clone()),
-        Place::Folder { .. } => panic!("Postgres has schemas"),
+        Place::Private | Place::Folder { .. } => panic!("Postgres has schemas"),
     };
     let mut connection = PgConnection::connect(&server).await.expect("the server answers");
     let left: i64 = sqlx::query_scalar("select count(*) from pg_namespace where nspname = $1")
