@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::{JoinError, JoinSet},
     time::Instant,
 };
@@ -71,6 +71,8 @@ struct Shared {
     settings: Settings,
     client: Client,
     slots: Slots,
+    /// A permit for each request that may be under way, to whatever endpoint.
+    requests: Semaphore,
     windows: Mutex<HashMap<EndpointId, Window>>,
     begun: Instant,
 }
@@ -112,12 +114,11 @@ pub enum Step {
 /// How soon to look again for what is known to come into the database.
 const SOON: Duration = Duration::from_millis(25);
 
+/// The least time from one claim, or recording, to the next while deliveries are under way: so that each commit is for many.
+const PACE: Duration = Duration::from_millis(25);
+
 /// How long after a message found no slot its transaction may still be under way.
 const UNDER_WAY: Duration = Duration::from_secs(1);
-
-/// How many of an endpoint's messages may be in hand for each request that may be under way: enough that it
-/// need not wait while results are recorded and the next messages claimed.
-const AHEAD: usize = 4;
 
 /// How many results are recorded in one transaction.
 const BATCH: usize = 500;
@@ -144,7 +145,11 @@ pub struct Deliverer {
     claims: Access,
     records: Access,
     claim_at: Instant,
+    /// Whether somebody waits for the next claim.
+    hurry: bool,
     look_often_until: Instant,
+    claimed_at: Option<Instant>,
+    recorded_at: Option<Instant>,
     claiming: bool,
     recording: bool,
 }
@@ -161,7 +166,7 @@ impl Deliverer {
         health: Health,
         settings: Settings,
     ) -> Result<(Self, Handover), Error> {
-        let slots = Slots::new(settings.per_endpoint.max(1) * AHEAD, settings.total.max(1));
+        let slots = Slots::new(settings.bounds());
         let (handover, receiver) = Handover::new(slots.clone());
         let handover = handover.leasing_for(settings.lease);
         let (guard, names) = (settings.guard.clone(), settings.names.clone());
@@ -169,7 +174,9 @@ impl Deliverer {
         let now = Instant::now();
         let windows = Mutex::default();
         let begun = now;
-        let shared = Shared { db, keyring, clock, settings, client, slots, windows, begun };
+        let requests = Semaphore::new(settings.total.max(1));
+        let shared =
+            Shared { db, keyring, clock, settings, client, slots, requests, windows, begun };
         let this = Self {
             shared: Arc::new(shared),
             handover: receiver,
@@ -186,7 +193,10 @@ impl Deliverer {
             claims: Access::new(),
             records: Access::new(),
             claim_at: now,
+            hurry: false,
             look_often_until: now,
+            claimed_at: None,
+            recorded_at: None,
             claiming: false,
             recording: false,
         };
@@ -259,12 +269,15 @@ impl Deliverer {
         let now = Instant::now();
         if self.record_at().is_some_and(|at| at <= now) {
             self.recording = true;
+            self.recorded_at = Some(now);
             let batch = self.finished.drain(..self.finished.len().min(BATCH)).collect();
             let recording = record::record(self.shared.clone(), batch);
             self.tasks.spawn(async move { Done::Recorded(recording.await) });
         }
         if self.look_at().is_some_and(|at| at <= now) {
             self.claiming = true;
+            self.claimed_at = Some(now);
+            self.hurry = false;
             self.asked_for = self.unknown.len();
             let (known, reload) = (self.destinations.clone(), !self.unknown.is_empty());
             let claiming = claim::claim(self.shared.clone(), known, reload);
@@ -274,13 +287,20 @@ impl Deliverer {
 
     /// When results can be recorded, if there are any and none are being recorded.
     fn record_at(&self) -> Option<Instant> {
-        (!self.recording && !self.finished.is_empty()).then_some(self.records.ready_at)
+        let is_full = self.finished.len() >= BATCH;
+        let others = self.shared.slots.in_hand() > self.finished.len();
+        let paced = self.recorded_at.filter(|_| others && !is_full).map(|at| at + PACE);
+        let at = self.records.ready_at;
+        (!self.recording && !self.finished.is_empty())
+            .then_some(paced.map_or(at, |paced| at.max(paced)))
     }
 
     /// When to look for due messages, unless that is under way.
     fn look_at(&self) -> Option<Instant> {
+        let waits = !self.hurry && self.shared.slots.in_hand() > 0;
+        let paced = self.claimed_at.filter(|_| waits).map(|at| at + PACE);
         let at = self.claim_at.max(self.claims.ready_at);
-        (!self.claiming && !self.is_closing()).then_some(at)
+        (!self.claiming && !self.is_closing()).then_some(paced.map_or(at, |paced| at.max(paced)))
     }
 
     /// When [`Deliverer::begin`] has something to do, if nothing happens before.
@@ -320,6 +340,7 @@ impl Deliverer {
         for endpoint in &recorded.paused {
             self.shared.slots.hold(*endpoint);
         }
+        self.hurry |= recorded.released;
         if self.full
             || recorded.released
             || recorded.freed.iter().any(|endpoint| self.backlog.contains(endpoint))
@@ -354,8 +375,7 @@ impl Deliverer {
                 let claimed = Claimed { leased, slot, turn };
                 self.put_back(claimed, "its endpoint takes no messages now");
             } else {
-                self.unknown.push((leased, slot));
-                self.claim_at = Instant::now();
+                self.await_destination(leased, slot);
             }
         }
         let count = claim.messages.len();
@@ -402,10 +422,15 @@ impl Deliverer {
         } else if let Some(destination) = self.destination(leased.endpoint_id) {
             self.start(destination, Claimed { leased, slot, turn });
         } else {
-            self.unknown.push((leased, slot));
-            self.claim_at = Instant::now();
+            self.await_destination(leased, slot);
         }
         Step::HandedOver
+    }
+
+    fn await_destination(&mut self, leased: Leased, slot: Slot) {
+        self.unknown.push((leased, slot));
+        self.claim_at = Instant::now();
+        self.hurry = true;
     }
 
     fn destination(&self, endpoint: EndpointId) -> Option<Arc<Destination>> {

@@ -143,6 +143,7 @@ fn row(event: &OutgoingEvent) -> NewEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handover::{Bounds, Slots};
     use crate::model::{
         id::{EndpointId, EventId},
         message::{Cause, EventData, EventType},
@@ -194,9 +195,13 @@ mod tests {
         assert_eq!(told, [(events[0].id, vec![1, 2]), (events[1].id, vec![1])]);
     }
 
+    fn slots(per_endpoint: usize) -> Slots {
+        Slots::new(Bounds { per_endpoint, strangers: 10, total: 10 })
+    }
+
     #[test]
     fn what_keeps_an_order_a_rate_or_a_pause_goes_through_the_database() {
-        let (handover, _receiver) = Handover::new(crate::handover::Slots::new(10, 10));
+        let (handover, _receiver) = Handover::new(slots(10));
         let events = [event(1, "live", EventType::WebhookTest)];
         let subscriptions =
             [Subscription { is_direct: false, ordered: true, ..subscription(1, "live", "*") }];
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn only_what_found_a_slot_is_leased_and_handed_over() {
-        let (handover, _receiver) = Handover::new(crate::handover::Slots::new(1, 10));
+        let (handover, _receiver) = Handover::new(slots(1));
         let events =
             [event(1, "live", EventType::WebhookTest), event(2, "live", EventType::WebhookTest)];
         let subscriptions = [subscription(1, "live", "*")];

@@ -3,7 +3,7 @@
 
 use crate::{
     figures::{self, Series, rate, say},
-    floors::http,
+    floors::{self, http},
     program::{Program, Run},
     receiver::SECRET,
     stage::{Database, ENVIRONMENT, Stage},
@@ -68,6 +68,7 @@ pub(crate) async fn rates(
     for round in 1..=rounds {
         say(&format!("round {round} of {rounds}"));
         series.add("http", rate(messages, http::measure(stage, &bodies).await?));
+        series.add("database", alone.floor(stage).await?);
         series.add("one", alone.deliver(stage).await?);
         series.add("many", many.deliver(stage).await?);
         series.add("beside_dead", beside.deliver(stage).await?);
@@ -84,6 +85,14 @@ pub(crate) async fn rates(
         })
     };
     figures::tell("delivery by http", &series.by("one", "http"), "0.6", more())?;
+    let limits = series.by_limit("one", &["http", "database"]);
+    figures::tell("delivery by its limit", &limits, "beside it", more())?;
+    figures::tell(
+        "the database's floor by http",
+        &series.by("database", "http"),
+        "beside it",
+        more(),
+    )?;
     figures::tell("beside dead endpoints", &series.by("beside_dead", "many"), "0.95", more())?;
     figures::tell("behind waiting retries", &series.by("behind_waiting", "one"), "0.75", more())?;
     figures::tell("behind due retries", &series.by("behind_due", "one"), "beside it", more())
@@ -202,6 +211,15 @@ impl Scene {
         ensure!(seen.refused == 0, "{} signatures were wrong", seen.refused);
         ensure!(seen.verified.len() >= self.messages, "only {} were received", seen.verified.len());
         drop(connection);
+        database.remove().await?;
+        Ok(rate(self.messages, took))
+    }
+
+    /// The same by hand-written statements, and nothing sent.
+    async fn floor(&self, stage: &Stage) -> anyhow::Result<f64> {
+        let database = stage.postgres("deliveries", Some(&self.opening)).await?;
+        let endpoint = self.answering.first().context("there is one")?.0;
+        let took = floors::deliveries::measure(&database, endpoint, self.messages).await?;
         database.remove().await?;
         Ok(rate(self.messages, took))
     }

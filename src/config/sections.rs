@@ -89,9 +89,9 @@ pub struct Webhooks {
     /// Between one try and the next.
     #[serde(deserialize_with = "super::units::durations")]
     pub schedule: Vec<Duration>,
-    /// In hand at once, for one endpoint.
+    /// Requests under way at once, to one endpoint.
     pub concurrency_per_endpoint: usize,
-    /// In hand at once, in all.
+    /// Requests under way at once, in all.
     pub concurrency: usize,
     /// In the window, before a breaker can open.
     pub breaker_tries: u32,

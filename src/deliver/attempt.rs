@@ -111,14 +111,15 @@ pub(super) async fn attempt(
         if !claimed.turn.wait.is_zero() {
             tokio::time::sleep(claimed.turn.wait).await;
         }
-        destination.lane.acquire().await
+        // The endpoint's own first: what waits for that one must not hold a permit that others could have.
+        (destination.lane.acquire().await, shared.requests.acquire().await)
     };
-    let _permit = tokio::select! {
+    let _permits = tokio::select! {
         biased;
         () = stop.closing.cancelled() => {
             return Finished::interrupted(claimed, "a shutdown came before it was sent");
         }
-        permit = turn => permit,
+        permits = turn => permits,
     };
     let begun = Instant::now();
     if begun > limits.begin_by {
@@ -156,8 +157,8 @@ pub(super) async fn attempt(
     let schedule = own.as_ref().unwrap_or(&shared.settings.schedule);
     let now = shared.clock.now();
     let outcome = judge(&result, schedule, leased.id, leased.attempt, now);
-    let sign = sign(&shared, leased.endpoint_id, &result, now);
     let took = begun.elapsed();
+    let sign = sign(&shared, leased.endpoint_id, &result, took, now);
     report(leased, &result, outcome, took);
     tell(&mut step, leased, &result, outcome);
     Finished {
@@ -174,6 +175,7 @@ fn sign(
     shared: &Shared,
     endpoint: EndpointId,
     result: &Result<Answer, Failure>,
+    took: Duration,
     now: Timestamp,
 ) -> Sign {
     let status = match result {
@@ -190,7 +192,7 @@ fn sign(
     if status.is_none() || slow.is_some() {
         shared.slots.unanswered(endpoint);
     } else {
-        shared.slots.answered(endpoint);
+        shared.slots.answered(endpoint, took);
     }
     let by_condition = status.is_none_or(|status| status >= 500 || matches!(status, 408 | 429));
     let opens = shared.note(endpoint, by_condition);

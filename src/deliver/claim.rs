@@ -24,7 +24,7 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 
 /// How many messages are leased in one transaction.
-const MOST: usize = 256;
+const MOST: usize = 500;
 
 /// An enabled endpoint with all that is needed to send to it.
 #[derive(Debug)]
@@ -102,7 +102,8 @@ pub(super) async fn claim(
     let (due, later): (Vec<_>, Vec<_>) = waiting.partition(|(_, at)| *at <= now);
     let due: Vec<&Head> = due.into_iter().map(|(head, _)| head).collect();
     let next = later.first().and_then(|(_, at)| until(*at, now));
-    let mut taken = share_out(&due, &shared.slots, MOST);
+    let rate = |endpoint| destinations.by_id.get(&endpoint)?.endpoint.spec.settings.rate_limit;
+    let mut taken = share_out(&due, &shared.slots, MOST, rate);
     let full =
         due.iter().any(|head| !taken.contains_key(&head.endpoint_id)) && !shared.slots.has_room();
     let wanted = Claiming {
@@ -299,9 +300,14 @@ fn rates(
     rates
 }
 
-/// Gives slots to the endpoints in turn, one by one, so that a few with much do not take them all. One whose breaker is
-/// not closed gets one, to see whether it is well again.
-fn share_out(due: &[&Head], slots: &Slots, most: usize) -> HashMap<EndpointId, Vec<Slot>> {
+/// Gives slots to the endpoints in turn, one by one, so that a few with much do not take them all: no more than its rate
+/// lets go to one that has one, and to one whose breaker is not closed a single one, to see whether it is well again.
+fn share_out(
+    due: &[&Head],
+    slots: &Slots,
+    most: usize,
+    rate: impl Fn(EndpointId) -> Option<u32>,
+) -> HashMap<EndpointId, Vec<Slot>> {
     let mut shares: HashMap<EndpointId, Vec<Slot>> = HashMap::new();
     let mut open: Vec<&Head> = due.to_vec();
     let mut left = most;
@@ -314,9 +320,12 @@ fn share_out(due: &[&Head], slots: &Slots, most: usize) -> HashMap<EndpointId, V
                 (true, false) => slots.take_for_probe(endpoint),
             };
             slot.is_some_and(|slot| {
-                shares.entry(endpoint).or_default().push(slot);
+                let share = shares.entry(endpoint).or_default();
+                share.push(slot);
                 left = left.saturating_sub(1);
-                is_well
+                let within_rate = rate(endpoint)
+                    .is_none_or(|rate| usize::try_from(rate).is_ok_and(|most| share.len() < most));
+                is_well && within_rate
             })
         });
     }
@@ -326,12 +335,14 @@ fn share_out(due: &[&Head], slots: &Slots, most: usize) -> HashMap<EndpointId, V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handover::{Bounds, PROMPT};
 
     #[test]
     fn slots_go_round_the_endpoints_in_turn() {
         let endpoint = |n| EndpointId(uuid::Uuid::from_u128(n));
-        let slots = Slots::new(4, 7);
-        (1..=3).for_each(|n| slots.answered(endpoint(n)));
+        let slots = Slots::new(Bounds { per_endpoint: 4, strangers: 7, total: 7 });
+        (1..=3).for_each(|n| slots.answered(endpoint(n), PROMPT));
+        let no_rate = |_| None;
         let head = |n, breaker| Head {
             endpoint_id: endpoint(n),
             due_at: Some(Timestamp::default()),
@@ -340,15 +351,20 @@ mod tests {
         };
         let due = [1, 2, 3].map(|n| head(n, Breaker::Closed));
         let due = due.each_ref();
-        let shares = share_out(&due, &slots, 100);
+        let shares = share_out(&due, &slots, 100, no_rate);
         let counts = due.map(|head| shares.get(&head.endpoint_id).map_or(0, Vec::len));
         assert_eq!(counts, [3, 2, 2]);
         drop(shares);
-        let counts: usize = share_out(&due, &slots, 2).values().map(Vec::len).sum();
+        let counts: usize = share_out(&due, &slots, 2, no_rate).values().map(Vec::len).sum();
         assert_eq!((counts, slots.in_hand()), (2, 0));
+        let rate = |id| (id == endpoint(1)).then_some(1);
+        let shares = share_out(&due, &slots, 100, rate);
+        let counts = due.map(|head| shares.get(&head.endpoint_id).map_or(0, Vec::len));
+        assert_eq!(counts, [1, 3, 3]);
+        drop(shares);
         slots.hold(endpoint(1));
         let due = [head(1, Breaker::Open), head(2, Breaker::Closed)];
-        let shares = share_out(&due.each_ref(), &slots, 100);
+        let shares = share_out(&due.each_ref(), &slots, 100, no_rate);
         let counts = due.map(|head| shares.get(&head.endpoint_id).map_or(0, Vec::len));
         assert_eq!(counts, [1, 4]);
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     deliver::{breaker::Policy, guard::Guard, names::Names, schedule::Schedule},
-    handover::LEASE,
+    handover::{Bounds, LEASE},
 };
 use ipnet::IpNet;
 use std::time::Duration;
@@ -17,10 +17,9 @@ pub struct Settings {
     pub timeout: Duration,
     /// When a failed message is tried again.
     pub schedule: Schedule,
-    /// How many requests may be under way to one endpoint. Four times as many of its messages may be in hand:
-    /// those whose results are being recorded, and those that go out next.
+    /// How many requests may be under way to one endpoint.
     pub per_endpoint: usize,
-    /// How many messages the process may have in hand.
+    /// How many requests may be under way in all; half as many to endpoints that have not answered.
     pub total: usize,
     /// When an endpoint is left alone, and when it is switched off.
     pub breaker: Policy,
@@ -55,7 +54,20 @@ impl Default for Settings {
     }
 }
 
+/// How many messages may be in hand for each request that may be under way: beside those, the ones whose results are
+/// being recorded, and the ones that go out next, so that a request need not wait for the database.
+const AHEAD: usize = 4;
+
 impl Settings {
+    /// How many messages may be in hand.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            per_endpoint: self.per_endpoint.max(1).saturating_mul(AHEAD),
+            strangers: (self.total / 2).max(1),
+            total: self.total.max(1).saturating_mul(AHEAD),
+        }
+    }
+
     /// The same with other rules for addresses.
     #[must_use]
     pub fn guarded_by(self, allow_http: bool, allow_networks: Vec<IpNet>) -> Self {

@@ -10,7 +10,7 @@ use crate::{
         client::Client,
         record, sealed,
     },
-    handover::{Slot, Slots},
+    handover::{Bounds, Slot, Slots},
     keyring::{Keyring, Unopenable},
     model::{
         endpoint::Endpoint,
@@ -67,9 +67,12 @@ impl Tester {
     pub fn new(db: Db, keyring: Keyring, clock: Clock, settings: Settings) -> Result<Self, Error> {
         let (guard, names) = (settings.guard.clone(), settings.names.clone());
         let client = Client::new(guard, names, settings.response_cap, 0)?;
-        let slots = Slots::new(AT_ONCE, AT_ONCE);
+        let slots =
+            Slots::new(Bounds { per_endpoint: AT_ONCE, strangers: AT_ONCE, total: AT_ONCE });
+        let requests = Semaphore::new(AT_ONCE);
         let (windows, begun) = (Mutex::default(), Instant::now());
-        let shared = Shared { db, keyring, clock, settings, client, slots, windows, begun };
+        let shared =
+            Shared { db, keyring, clock, settings, client, slots, requests, windows, begun };
         Ok(Self(Arc::new(shared)))
     }
 

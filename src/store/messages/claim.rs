@@ -148,6 +148,64 @@ pub async fn claim(
     Ok(due.into_iter().zip(tries).filter_map(message).collect())
 }
 
+/// That no other message of its endpoint and customer has to go before `one`.
+macro_rules! is_first {
+    () => {
+        "(not ordered or not exists (select 1 from messages as before
+            where before.endpoint_id = one.endpoint_id and before.customer_id = one.customer_id
+                and before.status = 'pending' and before.ordered and before.version < one.version))"
+    };
+}
+
+/// Of the endpoint `r` what is due of one kind, locked, with its turn.
+macro_rules! due_postgres {
+    ($kind:literal, $turn:literal) => {
+        concat!(
+            "select id, endpoint_id, event_id, attempts, ",
+            $turn,
+            " as turn from (
+                select one.id, one.endpoint_id, one.event_id, one.attempts, near.due_at
+                from (
+                    select id, due_at from messages
+                    where endpoint_id = r.endpoint_id and status = 'pending' and ",
+            $kind,
+            " and due_at <= $2
+                    order by due_at limit 1000
+                ) as near
+                join messages as one on one.id = near.id
+                where one.status = 'pending' and one.due_at <= $2
+                    and exists (select 1 from endpoints where id = r.endpoint_id and enabled and not deleted
+                        and coalesce(paused_until <= $2, true))
+                    and ",
+            is_first!(),
+            "   order by near.due_at limit least(r.most, $3) for update of one skip locked
+             ) as one"
+        )
+    };
+}
+
+/// The same, and nothing is locked.
+macro_rules! due_sqlite {
+    ($kind:literal, $turn:literal) => {
+        concat!(
+            "select m.id, m.endpoint_id, m.event_id, m.attempts, r.most, ",
+            $turn,
+            " as turn from r join messages as m on m.id in (
+                select id from (
+                    select * from messages
+                    where endpoint_id = r.endpoint_id and status = 'pending' and ",
+            $kind,
+            " and due_at <= $2
+                    order by due_at limit 1000
+                ) as one
+                where ",
+            is_first!(),
+            "   order by due_at limit $3
+             )"
+        )
+    };
+}
+
 /// Of each endpoint it looks at the first thousand of either kind that are due, and at no more where they all wait for
 /// others of their customers: those are then put off, and the next claim looks at the next ones.
 ///
@@ -157,82 +215,31 @@ async fn lock_due(tx: &mut Tx, wanted: &[Wanted], now: Timestamp) -> Result<Vec<
     // Differs because SQLite has no lateral joins, takes no limit from a row, and needs no row locks: there
     // the largest count bounds every endpoint's look, and the place within it cuts it to the endpoint's own.
     let sql = tx.pick(
-        "select m.id, m.endpoint_id, m.event_id, m.attempts
-         from jsonb_to_recordset($1::jsonb) as r(endpoint_id uuid, most bigint)
-         cross join lateral (
-            select id, endpoint_id, event_id, attempts from (
-                select f.*, 4 * row_number() over (order by due_at) - 2 as turn from (
-                    select one.id, one.endpoint_id, one.event_id, one.attempts, near.due_at
-                    from (
-                        select id, due_at from messages
-                        where endpoint_id = r.endpoint_id and status = 'pending' and fresh and due_at <= $2
-                        order by due_at limit 1000
-                    ) as near
-                    join messages as one on one.id = near.id
-                    where one.status = 'pending' and one.due_at <= $2
-                        and exists (select 1 from endpoints where id = r.endpoint_id and enabled and not deleted
-                            and coalesce(paused_until <= $2, true))
-                        and (not ordered or not exists (select 1 from messages as before
-                            where before.endpoint_id = one.endpoint_id and before.customer_id = one.customer_id
-                                and before.status = 'pending' and before.ordered and before.version < one.version))
-                    order by near.due_at limit least(r.most, $3) for update of one skip locked
-                ) as f
-                union all
-                select a.*, 12 * row_number() over (order by due_at) - 12 + $4 as turn from (
-                    select one.id, one.endpoint_id, one.event_id, one.attempts, near.due_at
-                    from (
-                        select id, due_at from messages
-                        where endpoint_id = r.endpoint_id and status = 'pending' and not fresh and due_at <= $2
-                        order by due_at limit 1000
-                    ) as near
-                    join messages as one on one.id = near.id
-                    where one.status = 'pending' and one.due_at <= $2
-                        and exists (select 1 from endpoints where id = r.endpoint_id and enabled and not deleted
-                            and coalesce(paused_until <= $2, true))
-                        and (not ordered or not exists (select 1 from messages as before
-                            where before.endpoint_id = one.endpoint_id and before.customer_id = one.customer_id
-                                and before.status = 'pending' and before.ordered and before.version < one.version))
-                    order by near.due_at limit least(r.most, $3) for update of one skip locked
-                ) as a
-            ) as due
-            order by turn limit r.most
-         ) as m",
-        "with r as (
-            select value->>'endpoint_id' as endpoint_id, value->>'most' as most from jsonb_each($1)
-            where exists (select 1 from endpoints where id = value->>'endpoint_id' and enabled and not deleted
-                and coalesce(paused_until <= $2, true))
-         )
-         select id, endpoint_id, event_id, attempts from (
-            select due.*, row_number() over (partition by endpoint_id order by turn, id) as place from (
-                select m.id, m.endpoint_id, m.event_id, m.attempts, r.most,
-                    4 * row_number() over (partition by m.endpoint_id order by m.due_at, m.id) - 2 as turn
-                from r join messages as m on m.id in (
-                    select id from (
-                        select * from messages
-                        where endpoint_id = r.endpoint_id and status = 'pending' and fresh and due_at <= $2
-                        order by due_at limit 1000
-                    ) as one
-                    where (not ordered or not exists (select 1 from messages as before
-                            where before.endpoint_id = one.endpoint_id and before.customer_id = one.customer_id
-                                and before.status = 'pending' and before.ordered and before.version < one.version))
-                    order by due_at limit $3
-                )
-                union all
-                select m.id, m.endpoint_id, m.event_id, m.attempts, r.most,
-                    12 * row_number() over (partition by m.endpoint_id order by m.due_at, m.id) - 12 + $4 as turn
-                from r join messages as m on m.id in (
-                    select id from (
-                        select * from messages
-                        where endpoint_id = r.endpoint_id and status = 'pending' and not fresh and due_at <= $2
-                        order by due_at limit 1000
-                    ) as one
-                    where (not ordered or not exists (select 1 from messages as before
-                            where before.endpoint_id = one.endpoint_id and before.customer_id = one.customer_id
-                                and before.status = 'pending' and before.ordered and before.version < one.version))
-                    order by due_at limit $3
-                )
-            ) as due
-         ) where place <= most",
+        concat!(
+            "select m.id, m.endpoint_id, m.event_id, m.attempts
+             from jsonb_to_recordset($1::jsonb) as r(endpoint_id uuid, most bigint)
+             cross join lateral (
+                select id, endpoint_id, event_id, attempts from (",
+            due_postgres!("fresh", "4 * row_number() over (order by due_at) - 2"),
+            " union all ",
+            due_postgres!("not fresh", "12 * row_number() over (order by due_at) - 12 + $4"),
+            ") as due order by turn limit r.most
+             ) as m"
+        ),
+        concat!(
+            "with r as (
+                select value->>'endpoint_id' as endpoint_id, value->>'most' as most from jsonb_each($1)
+                where exists (select 1 from endpoints where id = value->>'endpoint_id' and enabled and not deleted
+                    and coalesce(paused_until <= $2, true))
+             )
+             select id, endpoint_id, event_id, attempts from (
+                select due.*, row_number() over (partition by endpoint_id order by turn, id) as place from (",
+            due_sqlite!("fresh", "4 * row_number() over (partition by m.endpoint_id order by m.due_at, m.id) - 2"),
+            " union all ",
+            due_sqlite!("not fresh", "12 * row_number() over (partition by m.endpoint_id order by m.due_at, m.id) - 12 + $4"),
+            ") as due
+             ) where place <= most"
+        ),
     );
     let most = wanted.iter().map(|wanted| wanted.most).max().unwrap_or(0);
     let most = i64::try_from(most).unwrap_or(i64::MAX);
