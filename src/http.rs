@@ -279,6 +279,7 @@ fn routes(state: Arc<State>) -> Router {
         .route("/v1/webhook-endpoints/{id}/recoveries", get(recoveries::list_of_endpoint))
         .route("/v1/webhook-recoveries", get(recoveries::list))
         .route("/v1/webhook-recoveries/{id}", get(recoveries::one))
+        .route("/v1/webhook-recoveries/{id}/cancel", post(recoveries::cancel))
         .route("/v1/webhook-messages", get(messages::list))
         .route("/v1/webhook-messages/resend", post(recoveries::of_filter))
         .route("/v1/webhook-messages/{id}", get(messages::one))
