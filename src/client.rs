@@ -72,6 +72,7 @@ pub use query::{CustomerQuery, Sort, TopQuery};
 use crate::{clock::Clock, model::secret::Secret};
 use reqwest::{Url, redirect::Policy};
 use std::time::Duration;
+use url::Host;
 
 /// How we call ourselves.
 const USER_AGENT: &str = concat!("customer-sync-client/", env!("CARGO_PKG_VERSION"));
@@ -89,9 +90,20 @@ pub struct Client {
     idempotency_key: Option<String>,
 }
 
+/// Whether it is this machine's own address.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 impl Client {
     /// A client of the API at a URL, with an API key (`sk_…`). A try has 30 s; there are four more where it fails; a
-    /// `Retry-After` is waited for up to a minute.
+    /// `Retry-After` is waited for up to a minute. A proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`) is gone
+    /// by, but not for this machine's own addresses.
     ///
     /// # Errors
     /// [`Error::Unusable`] where the URL is none of `http` or `https`, or the system has no root certificates.
@@ -100,13 +112,14 @@ impl Client {
         let base = base.ok_or(Error::Unusable("the URL is none of http:// or https://".into()))?;
         // The process's TLS provider; it is no error that it was installed before.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            .referer(false)
-            .build()
-            .map_err(|error| Error::Unusable(error.into()))?;
+            .referer(false);
+        // No proxy knows what listens here.
+        let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
+        let http = builder.build().map_err(|error| Error::Unusable(error.into()))?;
         Ok(Self {
             http,
             base,
@@ -157,5 +170,29 @@ impl Client {
     /// Conflicts.
     pub fn conflicts(&self) -> Conflicts<'_> {
         Conflicts(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_asked_without_a_proxy() {
+        let is_own = |url: &str| is_loopback(&Url::parse(url).expect("a URL"));
+        for url in [
+            "http://127.0.0.1:8080",
+            "http://127.9.9.9",
+            "http://[::1]:1/",
+            "http://LOCALHOST",
+            "http://crm.localhost",
+        ] {
+            assert!(is_own(url), "{url}");
+        }
+        for url in
+            ["https://customers.example.com", "http://10.0.0.1", "http://localhost.example.com"]
+        {
+            assert!(!is_own(url), "{url}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{delete, get, post},
 };
 use error::ApiError;
@@ -31,6 +31,7 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, oneshot},
 };
+use tower_http::cors::CorsLayer;
 
 mod auth;
 mod body;
@@ -228,7 +229,7 @@ pub async fn serve_ingest(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let settings = state.settings.clone();
-    server::run(listener, dress(ingest_routes(), state), settings, shutdown).await
+    server::run(listener, dress(ingest_routes(), None, state), settings, shutdown).await
 }
 
 /// Shows what is measured of the ingress from the start, before there are any requests.
@@ -278,6 +279,7 @@ fn routes(state: Arc<State>) -> Router {
         .route("/v1/webhook-endpoints/{id}/recoveries", get(recoveries::list_of_endpoint))
         .route("/v1/webhook-recoveries", get(recoveries::list))
         .route("/v1/webhook-recoveries/{id}", get(recoveries::one))
+        .route("/v1/webhook-recoveries/{id}/cancel", post(recoveries::cancel))
         .route("/v1/webhook-messages", get(messages::list))
         .route("/v1/webhook-messages/resend", post(recoveries::of_filter))
         .route("/v1/webhook-messages/{id}", get(messages::one))
@@ -289,18 +291,19 @@ fn routes(state: Arc<State>) -> Router {
         .route("/v1/inbound-events/{id}", get(inbound::one))
         .route("/v1/inbound-events/{id}/replay", post(inbound::replay))
         .merge(compat::routes());
-    let routes = match cors::layer(&state.settings.cors_origins) {
-        Some(layer) => routes.layer(layer),
-        None => routes,
-    };
-    dress(routes, state)
+    let cors = cors::layer(&state.settings.cors_origins);
+    dress(routes, cors, state)
 }
 
-/// What every path has in common, unknown ones too: a request id, and errors of one shape.
-fn dress(routes: Router<Arc<State>>, state: Arc<State>) -> Router {
-    routes
+/// What every path has in common, unknown ones too: a request id, errors of one shape, and which pages may read them.
+fn dress(routes: Router<Arc<State>>, cors: Option<CorsLayer>, state: Arc<State>) -> Router {
+    let routes = routes
         .fallback(async || ApiError::not_found("route_not_found", "there is nothing at this path"))
         .layer(from_fn_with_state(state.clone(), health::prepared))
-        .layer(from_fn_with_state(state.clone(), request_id::envelope))
-        .with_state(state)
+        .layer(from_fn(request_id::unbroken));
+    let routes = match cors {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    routes.layer(from_fn_with_state(state.clone(), request_id::envelope)).with_state(state)
 }

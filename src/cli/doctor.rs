@@ -6,8 +6,11 @@ use super::{
 };
 use crate::{
     daemon,
+    deliver::sealed::{self, Mute},
     intake::topology,
-    store::{self, Db, days, migrations, settings, totals},
+    keyring::Keyring,
+    model::time::Timestamp,
+    store::{self, Db, Tx, days, endpoints, migrations, settings, totals},
 };
 use clap::Args;
 use serde::Serialize;
@@ -124,9 +127,13 @@ impl Examination {
             return Ok(());
         }
         let known = settings::get(&mut tx, settings::KEY_FINGERPRINT).await?;
-        drop(tx);
         self.looked_at.push("secrets.key".into());
         self.key(context, known.as_deref());
+        if let Some(keyring) = config.existing_key().ok().flatten() {
+            self.looked_at.push("endpoints".into());
+            self.endpoints(&mut tx, &keyring, context.clock.now()).await?;
+        }
+        drop(tx);
         self.looked_at.push("totals, by a recount".into());
         self.totals(&db, repair).await
     }
@@ -152,6 +159,24 @@ impl Examination {
             }
             (Ok(_), _) => {}
         }
+    }
+
+    async fn endpoints(
+        &mut self,
+        tx: &mut Tx,
+        keyring: &Keyring,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        for (endpoint, secrets) in endpoints::enabled(tx).await? {
+            let Err(why) = sealed::ready(keyring, &endpoint.spec, &secrets, now) else { continue };
+            let cure = match why {
+                Mute::Secret => "restore the key, or run `customer-sync endpoint rotate`",
+                Mute::Header => "restore the key, or delete the endpoint and make it anew",
+            };
+            let problem = format!("nothing can be sent to it: {why}");
+            self.findings.push(Finding::new(&format!("endpoint {}", endpoint.id), problem, cure));
+        }
+        Ok(())
     }
 
     async fn totals(&mut self, db: &Db, repair: bool) -> anyhow::Result<()> {

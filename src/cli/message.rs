@@ -51,14 +51,17 @@ pub(super) enum MessageCommand {
     /// Send an endpoint's dead messages of a span of time again; the daemon does it
     Recover {
         /// Whose messages, whe_…
-        #[arg(long, value_name = "ID")]
-        endpoint: EndpointId,
+        #[arg(long, value_name = "ID", required_unless_present = "cancel")]
+        endpoint: Option<EndpointId>,
         /// Those that were written at this time (RFC 3339) or later
-        #[arg(long, value_name = "TIME", value_parser = super::time)]
-        since: Timestamp,
+        #[arg(long, value_name = "TIME", value_parser = super::time, required_unless_present = "cancel")]
+        since: Option<Timestamp>,
         /// And before this one; now, if that is not said
         #[arg(long, value_name = "TIME", value_parser = super::time)]
         until: Option<Timestamp>,
+        /// Call such a job off instead, or one of `resend`, rec_…
+        #[arg(long, value_name = "ID", conflicts_with_all = ["endpoint", "since", "until"])]
+        cancel: Option<RecoveryId>,
         #[command(flatten)]
         output: Output,
     },
@@ -129,8 +132,8 @@ impl MessageCommand {
             Self::Resend { id: Some(id), output, .. } => resend(context, id, output).await,
             Self::Resend { id: None, dead, output } => recover(context, dead, output).await,
             Self::Cancel { id, output } => cancel(context, id, output).await,
-            Self::Recover { endpoint, since, until, output } => {
-                let (endpoint, since) = (Some(endpoint), Some(since));
+            Self::Recover { cancel: Some(id), output, .. } => end(context, id, output).await,
+            Self::Recover { endpoint, since, until, cancel: None, output } => {
                 let dead = Dead { environment: None, endpoint, event_type: None, since, until };
                 recover(context, dead, output).await
             }
@@ -270,5 +273,21 @@ async fn recover(context: &Context, dead: Dead, output: Output) -> anyhow::Resul
     output.thing(&json!(recovery), |_| {
         format!("{id}: the daemon makes them due; `message list --status pending` shows them")
     });
+    Ok(Ending::Clean)
+}
+
+/// Calls a recovery off.
+async fn end(context: &Context, id: RecoveryId, output: Output) -> anyhow::Result<Ending> {
+    let unknown = || anyhow::anyhow!("there is no recovery {id}");
+    let db = context.db().await?;
+    let mut tx = db.begin().await.map_err(store::Error::from)?;
+    let now = store::now(&mut tx, context.clock.now()).await?;
+    let canceled = recoveries::cancel(&mut tx, None, id, now).await?;
+    let recovery = recoveries::get(&mut tx, None, id).await?.ok_or_else(unknown)?;
+    if !canceled {
+        anyhow::bail!("{id} does not run: it is {}", recovery.status);
+    }
+    tx.commit().await.map_err(store::Error::from)?;
+    output.thing(&json!(recovery), |_| format!("{id} is called off; what it made due stays due"));
     Ok(Ending::Clean)
 }

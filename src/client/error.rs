@@ -7,8 +7,8 @@ use std::{fmt, time::Duration};
 /// Why a request did not get what it asked for, after it was sent as often as may help.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The client cannot be made, of what it was given or on this system.
-    #[error("the client cannot be made")]
+    /// The client, or a request of it, cannot be made of what it was given, or on this system: nothing was sent.
+    #[error("the client or its request cannot be made")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An id that cannot stand in a path: nothing was sent.
     #[error("`{0}` cannot stand in a path")]
@@ -67,9 +67,11 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Error {
-    /// Without the URL: names of people may stand in it.
+    /// Without the URL: names of people may stand in it. What cannot be sent, such as a key with a line's end in it, is
+    /// no more sendable later.
     pub(super) fn unanswered(error: reqwest::Error) -> Self {
-        Self::Unanswered(error.without_url())
+        let error = error.without_url();
+        if error.is_builder() { Self::Unusable(error.into()) } else { Self::Unanswered(error) }
     }
 
     /// What the API said, if it did.

@@ -39,6 +39,8 @@ pub(super) struct Destination {
 #[derive(Clone, Debug)]
 pub(super) struct Destinations {
     pub by_id: HashMap<EndpointId, Arc<Destination>>,
+    /// Those that nothing can be sent to.
+    mute: HashSet<EndpointId>,
     loaded: Instant,
 }
 
@@ -147,7 +149,7 @@ fn hold(shared: &Shared, heads: &[Head], now: Timestamp, begun: Instant) {
     }
 }
 
-/// Those whose secrets cannot be opened are left out: their messages wait until that is put right.
+/// Those whose secrets or headers cannot be opened are left out: their messages wait until that is put right.
 async fn load(
     shared: &Shared,
     tx: &mut Tx,
@@ -156,15 +158,25 @@ async fn load(
 ) -> store::Result<Destinations> {
     let enabled = endpoints::enabled(tx).await?;
     let mut by_id = HashMap::with_capacity(enabled.len());
+    let mut mute = HashSet::new();
     for (mut endpoint, kept) in enabled {
-        let signer = sealed::signer(&shared.keyring, &kept, &endpoint.spec.settings, now);
-        match sealed::opened(&shared.keyring, &endpoint.spec) {
-            Ok(spec) if !signer.secrets.is_empty() => endpoint.spec = spec,
-            _ => {
-                let endpoint = endpoint.id;
-                tracing::debug!(%endpoint, "this endpoint has no secret that can be opened");
+        let was_mute = known.is_some_and(|known| known.mute.contains(&endpoint.id));
+        let signer = match sealed::ready(&shared.keyring, &endpoint.spec, &kept, now) {
+            Ok((signer, spec)) => {
+                endpoint.spec = spec;
+                signer
+            }
+            Err(why) => {
+                mute.insert(endpoint.id);
+                if !was_mute {
+                    let endpoint = endpoint.id;
+                    tracing::warn!(%endpoint, %why, "nothing can be sent to an endpoint: its messages wait");
+                }
                 continue;
             }
+        };
+        if was_mute {
+            tracing::info!(endpoint = %endpoint.id, "an endpoint can be sent to again");
         }
         let before = known.and_then(|known| known.by_id.get(&endpoint.id));
         if before.is_none() {
@@ -176,7 +188,7 @@ async fn load(
         );
         by_id.insert(endpoint.id, Arc::new(Destination { endpoint, signer, lane }));
     }
-    Ok(Destinations { by_id, loaded })
+    Ok(Destinations { by_id, mute, loaded })
 }
 
 /// What is to be leased: of each endpoint at most so many.

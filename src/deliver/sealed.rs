@@ -75,6 +75,35 @@ pub fn signer(
     }
 }
 
+/// Why nothing can be sent to an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Mute {
+    /// There is nothing to sign with.
+    #[error("none of its secrets opens under this key")]
+    Secret,
+    /// What it is to be told would lack one of its own headers.
+    #[error("a value of its headers does not open under this key")]
+    Header,
+}
+
+/// What an endpoint is sent with: what signs, and what its owner says, opened.
+///
+/// # Errors
+/// When something of it does not open under this key.
+pub fn ready(
+    keyring: &Keyring,
+    spec: &EndpointSpec,
+    kept: &[SealedSecret],
+    now: Timestamp,
+) -> Result<(Signer, EndpointSpec), Mute> {
+    let signer = signer(keyring, kept, &spec.settings, now);
+    if signer.secrets.is_empty() {
+        return Err(Mute::Secret);
+    }
+    let spec = opened(keyring, spec).map_err(|Unopenable| Mute::Header)?;
+    Ok((signer, spec))
+}
+
 /// For keeping, without an end.
 pub fn seal(keyring: &Keyring, secret: &Secret) -> SealedSecret {
     SealedSecret { sealed: keyring.seal(secret.expose()), until: None }

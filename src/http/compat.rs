@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 mod bias;
-mod reevit;
+pub(super) mod reevit;
 mod revstack;
 
 /// In whose words a path is answered.

@@ -1,5 +1,6 @@
 //! Which pages may use the API from a browser (`http.cors_origins`): none unless told.
 
+use super::compat;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -21,6 +22,7 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
         header::CONTENT_TYPE,
         name("idempotency-key"),
         name("x-api-key"),
+        name(compat::reevit::KEY),
         name("x-request-id"),
     ];
     let told = [header::RETRY_AFTER, name("idempotency-replay"), name("x-request-id")];

@@ -16,7 +16,10 @@ use crate::{
         message::EventType,
         time::Timestamp,
     },
-    store::recoveries::{self, Filter, Recovery},
+    store::{
+        Tx,
+        recoveries::{self, Filter, Recovery},
+    },
 };
 use axum::{
     Json,
@@ -157,9 +160,38 @@ pub(super) async fn one(
     query: Query,
 ) -> Result<Json<Recovery>, ApiError> {
     query.finish()?;
+    let mut tx = state.snapshot().await?;
+    of(&mut tx, &caller, &id).await.map(Json)
+}
+
+/// A recovery that this caller may see.
+async fn of(tx: &mut Tx, caller: &Reader, id: &str) -> Result<Recovery, ApiError> {
     let unknown = || ApiError::not_found("webhook_recovery_not_found", "there is no such recovery");
     let id: RecoveryId = id.parse().map_err(|_| unknown())?;
-    let mut tx = state.snapshot().await?;
-    let found = recoveries::get(&mut tx, &caller.environment, id).await?;
-    Ok(Json(found.ok_or_else(unknown)?))
+    recoveries::get(tx, Some(&caller.environment), id).await?.ok_or_else(unknown)
+}
+
+/// `POST /v1/webhook-recoveries/{id}/cancel`
+pub(super) async fn cancel(
+    extract::State(state): extract::State<Arc<State>>,
+    Administrator(caller): Administrator,
+    Path(id): Path<String>,
+    query: Query,
+    request: Whole,
+) -> Result<Response, ApiError> {
+    query.finish()?;
+    request.nothing()?;
+    let (caller_of, clock) = (caller.clone(), state.clock().now());
+    idempotency::once(&state, &caller, &request, move |tx| {
+        Box::pin(async move {
+            let now = now(tx, clock).await?;
+            let recovery = of(tx, &caller_of, &id).await?;
+            if !recoveries::cancel(tx, Some(&caller_of.environment), recovery.id, now).await? {
+                let why = "this recovery does not run: it is done, or was called off";
+                return Err(ApiError::conflict("recovery_not_running", why));
+            }
+            Ok(Done::new(StatusCode::OK, &of(tx, &caller_of, &id).await?))
+        })
+    })
+    .await
 }

@@ -47,9 +47,7 @@ pub(super) async fn envelope(
     // provider, which may be an address: no log has it.
     let route = route.unwrap_or_else(|| "none".into());
     let began = state.clock().now();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let answer = answer.unwrap_or_else(|_| ApiError::internal().into_response());
-    let mut response = dressed(answer, &id.0, dialect);
+    let mut response = dressed(next.run(request).await, &id.0, dialect);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(NAME, value);
@@ -64,6 +62,12 @@ pub(super) async fn envelope(
         .record(std::time::Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
     tracing::debug!(request_id = %id.0, %method, route, status, duration_us = micros, "answered a request");
     response
+}
+
+/// Answers also where a handler panics.
+pub(super) async fn unbroken(request: Request, next: Next) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answer.unwrap_or_else(|_| ApiError::internal().into_response())
 }
 
 /// The method as a label: a caller may make up any number of others.

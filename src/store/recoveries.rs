@@ -51,15 +51,15 @@ pub struct Recovery {
     /// And before this one.
     #[serde(serialize_with = "millis")]
     pub until: Timestamp,
-    /// `running` or `done`.
-    #[schema(pattern = "^(running|done)$")]
+    /// `running`, `done` or `canceled`.
+    #[schema(pattern = "^(running|done|canceled)$")]
     pub status: &'static str,
     /// How many messages are due again so far.
     pub recovered: i64,
     /// When it was asked for.
     #[serde(serialize_with = "millis")]
     pub created_at: Timestamp,
-    /// When it was done.
+    /// When it was done or called off.
     #[serde(serialize_with = "millis_or_null")]
     pub finished_at: Option<Timestamp>,
 }
@@ -75,6 +75,7 @@ struct Row {
     place_endpoint: EndpointId,
     place: MessageId,
     recovered: i64,
+    canceled: bool,
     created_at: Timestamp,
     finished_at: Option<Timestamp>,
 }
@@ -89,7 +90,11 @@ impl Row {
             event_type: self.event_type,
             since: self.since,
             until: self.before,
-            status: if self.finished_at.is_some() { "done" } else { "running" },
+            status: match self.finished_at {
+                None => "running",
+                Some(_) if self.canceled => "canceled",
+                Some(_) => "done",
+            },
             recovered: self.recovered,
             created_at: self.created_at,
             finished_at: self.finished_at,
@@ -135,13 +140,14 @@ pub async fn create(
         place_endpoint: EndpointId(Uuid::nil()),
         place: MessageId(Uuid::nil()),
         recovered: 0,
+        canceled: false,
         created_at: now,
         finished_at: None,
     };
     tx.query(
         "insert into recoveries (id, environment, endpoint_id, event_type, since, before, place_endpoint,
-            place, recovered, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
+            place, recovered, canceled, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, false, $9)",
     )
     .bind(row.id)
     .bind(row.environment.clone())
@@ -178,14 +184,41 @@ pub async fn list(
     Ok(rows.into_iter().map(Row::shown).collect())
 }
 
-/// One recovery of an environment.
+/// One recovery, of one environment where that is said.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn get(tx: &mut Tx, environment: &str, id: RecoveryId) -> Result<Option<Recovery>> {
-    let sql = "select * from recoveries where id = $1 and environment = $2";
-    let row = tx.query(sql).bind(id).bind(environment.to_owned()).maybe::<Row>().await?;
+pub async fn get(
+    tx: &mut Tx,
+    environment: Option<&str>,
+    id: RecoveryId,
+) -> Result<Option<Recovery>> {
+    let sql = "select * from recoveries where id = $1 and environment = coalesce($2, environment)";
+    let row = tx.query(sql).bind(id).bind(environment.map(str::to_owned)).maybe::<Row>().await?;
     Ok(row.map(Row::shown))
+}
+
+/// Calls a recovery off, of one environment where that is said; whether it still ran. What it made due stays due.
+///
+/// # Errors
+/// When the database fails.
+pub async fn cancel(
+    tx: &mut Tx,
+    environment: Option<&str>,
+    id: RecoveryId,
+    now: Timestamp,
+) -> Result<bool> {
+    let canceled = tx
+        .query(
+            "update recoveries set canceled = true, finished_at = $3
+             where id = $1 and environment = coalesce($2, environment) and finished_at is null",
+        )
+        .bind(id)
+        .bind(environment.map(str::to_owned))
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(canceled > 0)
 }
 
 /// Carries the oldest recovery on by a look at so many messages at most. What became of it; none where none runs, or

@@ -8,7 +8,6 @@ use crate::{
 };
 use customer_sync::{
     client::Client,
-    clock::Clock,
     model::{customer::Customer, id::CustomerId},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -53,13 +52,7 @@ impl Rig {
 
     /// The app says something by an event of its own.
     async fn say(&self, id: &str, kind: &str, data: &Value) {
-        let (app, now) = (&self.stage.senders.app, Clock::system().now());
-        let at = now.to_millis_text();
-        let body = json!({"id": id, "type": kind, "occurred_at": at, "data": data}).to_string();
-        let headers = app.sign(id, body.as_bytes(), now);
-        let post = Request::post(&format!("/ingest/{}", app.name), body.as_bytes())
-            .headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        assert_eq!(post.send(self.daemon.address).await.status, 202);
+        self.stage.say(self.daemon.address, id, kind, data).await;
     }
 
     /// A user of the app has paid.

@@ -2,11 +2,14 @@
 //! both queues, a receiver that verifies. However the events come and whatever ends a process on the way, the
 //! state ends equal to the truth, and the receiver has been told all of it (semantics 9).
 
-use crate::support::{
-    receiver::{Receiver, Reply},
-    services::{TestBroker, TestDatabase, broker, postgres, sqlite},
-    wait::{eventually, within},
-    world::World,
+use crate::{
+    http::client::Request,
+    support::{
+        receiver::{Receiver, Reply},
+        services::{TestBroker, TestDatabase, broker, postgres, sqlite},
+        wait::{eventually, within},
+        world::World,
+    },
 };
 use api::Api;
 use customer_sync::{
@@ -17,6 +20,7 @@ use customer_sync::{
         progress::{self, Progress},
     },
 };
+use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
     process::Output,
@@ -108,6 +112,17 @@ impl Stage {
             environment: ENVIRONMENT.into(),
             senders: self.senders.clone(),
         })
+    }
+
+    /// The app says something by an event of its own.
+    pub(crate) async fn say(&self, address: SocketAddr, id: &str, kind: &str, data: &Value) {
+        let (app, now) = (&self.senders.app, Clock::system().now());
+        let at = now.to_millis_text();
+        let body = json!({"id": id, "type": kind, "occurred_at": at, "data": data}).to_string();
+        let headers = app.sign(id, body.as_bytes(), now);
+        let post = Request::post(&format!("/ingest/{}", app.name), body.as_bytes())
+            .headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        assert_eq!(post.send(address).await.status, 202);
     }
 
     /// Different events that were not rejected, copies not counted, and the messages that wait.

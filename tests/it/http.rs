@@ -30,6 +30,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Notify};
 
 mod access;
+mod bad_input;
 pub(crate) mod client;
 mod compat;
 mod conflicts;

@@ -4,12 +4,17 @@ use crate::{
     http::client::Request,
     support::{
         receiver::{Receiver, Reply},
-        services::{broker, on_both, postgres, sqlite},
+        services::{TestBroker, broker, on_both, postgres, sqlite},
         wait::eventually,
         world::World,
     },
 };
 use customer_sync::deliver::signature::Signer;
+use lapin::{
+    BasicProperties, Connection, ConnectionProperties,
+    options::BasicPublishOptions,
+    types::{AMQPValue, FieldTable},
+};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::any_value::Value,
@@ -51,15 +56,43 @@ fn settings(receiver: &Receiver, more: &str) -> String {
     )
 }
 
-/// A request of the app's, signed by Standard Webhooks.
-fn signed(path: &str) -> Request {
+/// The headers of what the app sends, signed by Standard Webhooks, and the trace that it belongs to.
+fn headers() -> Vec<(String, String)> {
     let secret = customer_sync::model::secret::Secret::new(SECRET);
     let now = customer_sync::clock::Clock::system().now();
     let signer = Signer { secrets: vec![secret], ..Signer::default() };
-    let headers = signer.headers("evt_1", now, CUSTOMER).expect("signed");
+    let signature = signer.headers("evt_1", now, CUSTOMER).expect("signed");
+    let signature = signature.into_iter().map(|(name, value)| (name.to_owned(), value));
+    signature.chain([("traceparent".to_owned(), CALLER.to_owned())]).collect()
+}
+
+/// A request of the app's.
+fn signed(path: &str) -> Request {
+    let headers = headers();
     Request::post(path, CUSTOMER)
-        .headers(headers.iter().map(|(name, value)| (*name, value.as_str())))
-        .header("traceparent", CALLER)
+        .headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// Puts what the app sends into the queue, as a gateway of its own would.
+async fn publish(broker: &TestBroker) {
+    let connection = Connection::connect(&broker.url, ConnectionProperties::default()).await;
+    let connection = connection.expect("the broker answers");
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut table = FieldTable::default();
+    for (name, value) in headers() {
+        table.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let exchange = broker.exchange.as_str().into();
+    let sent = channel.basic_publish(
+        exchange,
+        "app".into(),
+        options,
+        CUSTOMER,
+        properties.with_headers(table),
+    );
+    sent.await.expect("it is sent");
+    connection.close(200, "done".into()).await.expect("it closes");
 }
 
 /// The steps that a collector was told.
@@ -150,6 +183,31 @@ async fn one_trace_leads_from_the_request_in_to_each_request_out() {
         let key = collector.requests(TRACES)[0].header("x-collector-key").to_owned();
         assert_eq!(key, "k");
     }
+}
+
+#[tokio::test]
+async fn the_trace_of_a_message_that_a_gateway_published_goes_on_to_the_request_out() {
+    on_both(async |database| {
+        let broker = broker();
+        let (receiver, collector) = (Receiver::start().await, Receiver::start().await);
+        let traces = format!("[traces]\nurl = '{}'\n", collector.url(""));
+        let world = World::new(&database, &settings(&receiver, &traces)).with_broker(&broker);
+        let daemon = world.start().await;
+        publish(&broker).await;
+        eventually("it is told", async || receiver.count(HOOK), |count| *count == 1).await;
+        assert_eq!(daemon.stop().await.code(), Some(0));
+
+        let spans = spans(&collector);
+        let [consumer] = of_kind(&spans, SpanKind::Consumer)[..] else { panic!("{spans:?}") };
+        let [client] = of_kind(&spans, SpanKind::Client)[..] else { panic!("{spans:?}") };
+        assert_eq!(spans.len(), 2, "{spans:?}");
+        let [trace, step] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
+        assert_eq!([&consumer.trace_id, &client.trace_id].map(hex::encode), [trace, trace]);
+        assert_eq!(hex::encode(&consumer.parent_span_id), step, "the gateway's own");
+        assert_eq!(client.parent_span_id, consumer.span_id);
+        assert_eq!(receiver.requests(HOOK)[0].header("traceparent"), traceparent(client));
+    })
+    .await;
 }
 
 #[tokio::test]

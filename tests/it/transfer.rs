@@ -7,6 +7,7 @@ use std::{path::Path, process::Output};
 
 mod again;
 mod backup;
+mod bar;
 mod files;
 mod objects;
 mod records;

@@ -4,7 +4,7 @@ use super::{
     Format, Kind, record,
     resume::{self, Begun},
     table,
-    target::{self, Target},
+    target::Target,
 };
 use crate::{
     cli::{
@@ -60,15 +60,15 @@ impl Export {
         kinds.sort_unstable();
         kinds.dedup();
         let format = Format::of(self.format, &self.file);
-        let begun = self.begun(format, &kinds)?;
+        self.can_resume()?;
         let db = context.db().await?;
         let mut tx = db.snapshot().await.map_err(store::Error::from)?;
         tx.stay().await.map_err(store::Error::from)?;
         let bar = bar(&mut tx, &self.environment, &kinds).await?;
-        let mut target = if self.resume {
-            Target::go_on(&self.file, begun.length)?
+        let (mut target, begun) = if self.resume {
+            Target::go_on(&self.file, |partial| resume::begun(partial, format, &kinds))?
         } else {
-            Target::open(&self.file)?
+            (Target::open(&self.file)?, Begun::default())
         };
         bar.inc(begun.written.values().sum());
         let now = context.clock.now();
@@ -93,16 +93,13 @@ impl Export {
         Ok(Ending::Clean)
     }
 
-    /// What an earlier export has written, where this one is to go on with it.
-    fn begun(&self, format: Format, kinds: &[Kind]) -> anyhow::Result<Begun> {
-        if !self.resume {
-            return Ok(Begun::default());
-        }
+    /// Only a file can be gone on with.
+    fn can_resume(&self) -> Result<(), Usage> {
         let is_other = std::fs::metadata(&self.file).is_ok_and(|it| !it.is_file());
-        if is_other || self.file.as_os_str() == "-" {
-            return Err(Usage("--resume goes on with a file: name one".to_owned()).into());
+        if self.resume && (is_other || self.file.as_os_str() == "-") {
+            return Err(Usage("--resume goes on with a file: name one".to_owned()));
         }
-        resume::begun(&target::partial(&self.file), format, kinds)
+        Ok(())
     }
 
     /// Beside the records, where those go to standard output.

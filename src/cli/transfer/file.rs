@@ -102,8 +102,10 @@ fn json(mut reader: impl BufRead, give: &mut Give<'_>) -> io::Result<()> {
             if whole && !matches!(text.last(), Some(b'{' | b'[')) {
                 read_line(&mut reader, &mut second)?;
             }
-            // A line that was cut off, with whole ones behind it, is a bad line.
-            if serde_json::from_slice::<Map<String, Value>>(&second).is_err() {
+            // A line that was cut off, with whole ones behind it, is a bad line, unless it ends behind one element of a
+            // list.
+            let is_lists = || text.ends_with(b",") && begins_list(text);
+            if serde_json::from_slice::<Map<String, Value>>(&second).is_err() || is_lists() {
                 let all = Cursor::new(line).chain(Cursor::new(second)).chain(reader);
                 // The lines before were empty.
                 return documents(all, number - 1, give);
@@ -291,6 +293,27 @@ mod tests {
         assert_eq!(two[3], ("element 4".into(), Ok(json!({"n": 2}))));
         let cut = entries(Format::Ndjson, b"\n[\n{\"n\": 1},\n{\"n\" 2}]");
         assert_eq!((cut.len(), cut[1].0.as_str()), (2, "line 4"));
+    }
+
+    #[test]
+    fn a_list_gives_all_its_elements_however_its_lines_end() {
+        for text in [
+            "[{\"n\": 1},\n{\"n\": 2}]",
+            "[{\"n\": 1},\n{\"n\": 2}\n]\n",
+            "[{\"n\": 1},  \n\n{\"n\": 2}\n]\n",
+            "[{\"n\": 1}\n,{\"n\": 2}\n]\n",
+            "[\n{\"n\": 1},\n{\"n\": 2}\n]\n",
+            "[{\"n\":\n1},\n{\"n\": 2}\n]\n",
+            "{\"object\": \"list\", \"data\": [{\"n\": 1},\n{\"n\": 2}\n], \"has_more\": false}\n",
+        ] {
+            let good: Vec<_> = entries(Format::Ndjson, text.as_bytes());
+            let good: Vec<_> = good.into_iter().map(|(_, value)| value).collect();
+            assert_eq!(good, [Ok(json!({"n": 1})), Ok(json!({"n": 2}))], "{text}");
+        }
+        // One that was cut off behind a comma of its own.
+        let all = entries(Format::Ndjson, b"{\"tags\": [\"a\",\n{\"n\": 2}\n{\"n\": 3}\n");
+        let good: Vec<_> = all.iter().map(|(_, value)| value.is_ok()).collect();
+        assert_eq!(good, [false, true, true]);
     }
 
     #[test]

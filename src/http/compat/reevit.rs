@@ -33,7 +33,8 @@ use axum::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const KEY: &str = "x-reevit-key";
+/// What their clients give the key in.
+pub(in crate::http) const KEY: &str = "x-reevit-key";
 
 /// Parameters that they call otherwise than we do: theirs, ours.
 const NAMES: [(&str, &str); 2] = [("min_spend", "min_spent"), ("max_spend", "max_spent")];

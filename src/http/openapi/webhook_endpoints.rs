@@ -4,6 +4,7 @@ use super::{
     fields::{NOT_BLANK, object},
     operation::{Operation, time},
     schema::Shape,
+    webhook_messages::ABOUT_RECOVERY,
 };
 use crate::{
     http::endpoints::{Gone, Opened, Tested},
@@ -132,7 +133,7 @@ fn deeds() -> [Operation; 4] {
         .repeatable()
         .body(object(&[span()], &["since"]))
         .answers(202, "It is begun.", Shape::of::<Recovery>())
-        .leads("$response.body#/id", &[("getWebhookRecovery", "id")])
+        .leads("$response.body#/id", ABOUT_RECOVERY)
         .refuses(404, UNKNOWN),
         Operation::get(
             "/v1/webhook-endpoints/{id}/recoveries",

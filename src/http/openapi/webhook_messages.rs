@@ -20,6 +20,10 @@ use utoipa::PartialSchema as _;
 
 pub(super) const TAG: &str = "Webhook messages";
 
+/// A job that was begun can be asked for in these ways.
+pub(super) const ABOUT_RECOVERY: &[(&str, &str)] =
+    &[("getWebhookRecovery", "id"), ("cancelWebhookRecovery", "id")];
+
 pub(super) fn operations() -> Vec<Operation> {
     let unknown: &[&str] = &["webhook_message_not_found"];
     let list = Operation::get(
@@ -89,7 +93,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .repeatable()
         .body(filter())
         .answers(202, "It is begun.", Shape::of::<Recovery>())
-        .leads("$response.body#/id", &[("getWebhookRecovery", "id")])
+        .leads("$response.body#/id", ABOUT_RECOVERY)
         .refuses(404, &["webhook_endpoint_not_found"]),
         Operation::get(
             "/v1/webhook-recoveries",
@@ -111,6 +115,17 @@ pub(super) fn operations() -> Vec<Operation> {
         .at::<RecoveryId>("id")
         .answers(200, "The recovery.", Shape::of::<Recovery>())
         .refuses(404, &["webhook_recovery_not_found"]),
+        Operation::post(
+            "/v1/webhook-recoveries/{id}/cancel",
+            (TAG, "cancelWebhookRecovery", "Call one of these jobs off"),
+        )
+        .about("What it made due already stays due.")
+        .needs(Scope::Admin)
+        .at::<RecoveryId>("id")
+        .repeatable()
+        .answers(200, "The recovery as it is now.", Shape::of::<Recovery>())
+        .refuses(404, &["webhook_recovery_not_found"])
+        .refuses(409, &["recovery_not_running"]),
     ]
 }
 

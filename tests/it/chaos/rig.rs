@@ -127,11 +127,27 @@ pub(super) const SERVED: Kinds = &[
 
 /// With SQLite and the embedded queue.
 pub(super) const EMBEDDED: Kinds = &[
-    (Fault::KillDaemon, 12, usize::MAX),
+    (Fault::KillDaemon, 36, usize::MAX),
     (Fault::PauseDaemon, 10, usize::MAX),
     (Fault::Receiver, 14, usize::MAX),
     (Fault::DiskFull, 6, 10),
 ];
+
+/// The same once its daemon is killed no more.
+const SPARED: Kinds = &[
+    (Fault::PauseDaemon, 10, usize::MAX),
+    (Fault::Receiver, 14, usize::MAX),
+    (Fault::DiskFull, 6, 10),
+];
+
+/// The faults of one round with SQLite. Its only daemon lives through the last three quarters, so that it can be seen
+/// whether its memory grows.
+pub(super) fn embedded(random: &mut Random, count: usize) -> Vec<Fault> {
+    let first = count / 4;
+    let mut all = plan(random, EMBEDDED, first);
+    all.extend(plan(random, SPARED, count - first));
+    all
+}
 
 /// The faults of one round.
 pub(super) fn plan(random: &mut Random, kinds: Kinds, count: usize) -> Vec<Fault> {
@@ -191,7 +207,7 @@ pub(super) struct Report {
     pub(super) messages: usize,
     /// The most that a daemon held, in KiB.
     pub(super) memory: u64,
-    /// What the daemon held that was never killed, after each fault, in KiB. None where each one is.
+    /// What the daemon held that was never killed, or is killed no more, after each fault, in KiB.
     pub(super) steady: Vec<u64>,
 }
 
@@ -257,7 +273,10 @@ impl Rig {
         let mut random = Random(seed);
         let history = self.stage.history(seed, EVENTS);
         let all = history.deliveries.len();
-        let plan = plan(&mut random, if self.servers.is_some() { SERVED } else { EMBEDDED }, count);
+        let plan = match &self.servers {
+            Some(_) => plan(&mut random, SERVED, count),
+            None => embedded(&mut random, count),
+        };
         let addresses = self.daemons.iter().map(|daemon| daemon.address).collect();
         let traffic = Traffic::new(&self.stage, addresses);
         let mut kinds: BTreeMap<Fault, Borne> = BTreeMap::new();
@@ -281,7 +300,7 @@ impl Rig {
                 for daemon in &mut self.daemons {
                     assert!(daemon.process_is_running(), "{fault:?} ended a daemon");
                 }
-                if self.servers.is_some() {
+                if self.servers.is_some() || !plan[struck..].contains(&Fault::KillDaemon) {
                     steady.push(self.daemons[0].memory());
                 }
             }

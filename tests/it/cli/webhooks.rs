@@ -79,7 +79,24 @@ async fn endpoints_are_tested_rotated_switched_and_deleted_and_messages_sent_aga
         }
         let recover = ["message", "recover", "--endpoint", &endpoint, "--since"];
         let since = [&recover[..], &["2020-01-01T00:00:00Z", "--json"]].concat();
-        assert_eq!(json(&world.run(&since).await)["status"], "running");
+        let job = json(&world.run(&since).await);
+        assert_eq!(job["status"], "running");
+        let job = job["id"].as_str().expect("an id").to_owned();
+        let cancel = ["message", "recover", "--cancel", &job, "--json"];
+        let canceled = json(&world.run(&cancel).await);
+        assert_eq!(
+            (&canceled["id"], &canceled["status"]),
+            (&job.as_str().into(), &"canceled".into())
+        );
+        for (wrong, code) in [
+            (&cancel[..], 1),
+            (&["message", "recover", "--cancel", "rec_00000000000000000000000000"], 1),
+            (&["message", "recover", "--cancel", &endpoint], 2),
+            (&[&recover[..], &["2020-01-01T00:00:00Z", "--cancel", cancel[3]]].concat(), 2),
+            (&["message", "recover", "--endpoint", &endpoint], 2),
+        ] {
+            assert_eq!(world.run(wrong).await.status.code(), Some(code), "{wrong:?}");
+        }
         let wrong = [&recover[..], &["2999-01-01T00:00:00Z"]].concat();
         assert_eq!(world.run(&wrong).await.status.code(), Some(2));
 

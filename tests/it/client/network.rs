@@ -49,6 +49,9 @@ async fn a_write_whose_answer_is_lost_is_done_once_and_answered_all_the_same() {
     .await;
 }
 
+/// Tries would go on for hundreds of years.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
 fn waiting(receiver: &Receiver, millis: u64) -> Client {
     let client = Client::new(&receiver.url(""), "sk_test_").expect("a client");
     client.with_timeout(Duration::from_millis(millis)).with_retries(2)
@@ -79,6 +82,24 @@ async fn retry_after_is_kept_to_and_what_does_not_pass_is_sent_once() {
         assert_eq!(receiver.count(&path), sent, "{script:?}");
         assert!(began.elapsed().as_millis() >= millis, "{script:?}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_told_at_once() {
+    let receiver = Receiver::start().await;
+    let url = receiver.url("");
+    let unsendable = [
+        Client::new(&url, "sk_test_\n").expect("a client"),
+        Client::new(&url, "sk_test_").expect("a client").keyed("signup\n42"),
+    ];
+    for client in unsendable {
+        let client = client.with_retries(u32::MAX);
+        let made = async { client.customers().create(&Details::new()).await };
+        let told = tokio::time::timeout(AT_ONCE, made).await.expect("it is not tried again");
+        let error = told.expect_err("nothing was made");
+        assert!(matches!(error, Error::Unusable(_)), "{error:?}");
+    }
+    assert_eq!(receiver.count("/v1/customers"), 0);
 }
 
 #[tokio::test]

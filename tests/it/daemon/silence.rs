@@ -5,12 +5,13 @@ use crate::{
     http::client::Request,
     support::{
         receiver::Reply,
-        services::{broker, postgres, sqlite},
+        services::{broker, on_both, postgres, sqlite},
         wait::eventually,
         world::World,
     },
 };
 use customer_sync::simulator::Senders;
+use serde_json::{Value, json};
 
 /// All that a log must not show, each as it is written and as the bytes behind it.
 fn secrets(senders: &Senders) -> Vec<String> {
@@ -40,7 +41,7 @@ async fn no_secret_is_ever_in_the_log() {
     let made = ["endpoint", "create", "--environment", ENVIRONMENT, "--json", "--url"];
     let made = stage.world.run(&[&made[..], &[&stage.receiver.url("/other")]].concat()).await;
     is_clean(&made);
-    let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("JSON");
+    let made: Value = serde_json::from_slice(&made.stdout).expect("JSON");
     let api = Api::open(&stage, daemon.address).await;
     is_clean(&stage.simulate(daemon.address, 9, &[]).await);
     assert_eq!(api.get("/v1/customers").await.status, 200);
@@ -69,6 +70,64 @@ async fn no_secret_is_ever_in_the_log() {
     for command in [&["doctor"][..], &["config", "show"], &["endpoint", "list"], &["key", "list"]] {
         shows_none_of(&text(&stage.world.run(command).await), &secrets);
     }
+}
+
+/// Makes an endpoint at a path; its id.
+async fn endpoint(stage: &Stage, path: &str, more: &[&str]) -> String {
+    let create = ["endpoint", "create", "--environment", ENVIRONMENT, "--json", "--url"];
+    let url = stage.receiver.url(path);
+    let made = stage.world.run(&[&create[..], &[&url], more].concat()).await;
+    is_clean(&made);
+    let made: Value = serde_json::from_slice(&made.stdout).expect("JSON");
+    made["id"].as_str().expect("an id").to_owned()
+}
+
+/// As where the key that sealed it is gone.
+#[tokio::test]
+async fn an_endpoint_that_nothing_can_be_sent_to_is_told_of_when_it_begins_and_when_it_ends() {
+    on_both(async |database| {
+        let stage = Stage::new(database, None, "").await;
+        let mute = endpoint(&stage, "/mute", &["--header", "x-token=a"]).await;
+        let headers = async |headers: &str| {
+            let mut tx = stage.database.db.begin().await.expect("begins");
+            // Differs because only one of them has a type for it.
+            let sql = tx.pick(
+                "update endpoints set headers = $1::jsonb where url like '%/mute'",
+                "update endpoints set headers = $1 where url like '%/mute'",
+            );
+            let changed = tx.query(sql).bind(headers.to_owned()).execute().await;
+            assert_eq!(changed.expect("changed"), 1);
+            tx.commit().await.expect("commits");
+        };
+        headers(r#"{"x-token": "00"}"#).await;
+        let daemon = stage.world.start().await;
+        for n in 1..=3 {
+            // One that is new makes it read all of them again.
+            let path = format!("/{n}");
+            endpoint(&stage, &path, &[]).await;
+            let data = json!({"external_id": path, "customer": {"name": "Ada"}});
+            stage.say(daemon.address, &path, "customer.recorded", &data).await;
+            let count = async || stage.receiver.count(&path);
+            eventually("others are told", count, |count| *count > 0).await;
+        }
+        let doctor = stage.world.run(&["doctor", "--json"]).await;
+        let found = text(&doctor);
+        assert_eq!(doctor.status.code(), Some(1), "{found}");
+        assert!(found.contains(&mute) && found.contains("a value of its headers"), "{found}");
+        assert_eq!(stage.receiver.count("/mute"), 0);
+
+        headers("{}").await;
+        let count = async || stage.receiver.count("/mute");
+        eventually("what waited is sent", count, |count| *count == 3).await;
+        is_clean(&stage.world.run(&["doctor"]).await);
+        let log = daemon.log();
+        let lines = |what: &str| log.lines().filter(|line| line.contains(what)).collect::<Vec<_>>();
+        let [begun] = lines("nothing can be sent to an endpoint")[..] else { panic!("{log}") };
+        assert!(begun.contains("WARN") && begun.contains(&mute), "{begun}");
+        assert_eq!(lines("an endpoint can be sent to again").len(), 1, "{log}");
+        assert_eq!(daemon.stop().await.code(), Some(0));
+    })
+    .await;
 }
 
 #[tokio::test]

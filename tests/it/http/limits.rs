@@ -1,8 +1,8 @@
 //! What one key, one page and one connection may do: rates, origins, sizes, and clients that do not read.
 
-use super::{Answer, Api, Request};
+use super::{Answer, Api, Request, records::named};
 use crate::support::{services::on_both, wait::eventually};
-use customer_sync::http::Settings;
+use customer_sync::{health::SCHEMA, http::Settings};
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -59,6 +59,48 @@ async fn there_is_no_rate_unless_one_is_set() {
     .await;
 }
 
+#[tokio::test]
+async fn a_page_of_a_set_origin_may_read_every_answer() {
+    on_both(async |database| {
+        let ours = "https://app.example.com";
+        let cors_origins = vec![ours.to_owned()];
+        let api =
+            Api::start_with(&database, Settings { cors_origins, ..Settings::default() }).await;
+        let ask = async |method: &'static str, path: &str, key: &str, status: u16| {
+            let request = Request::new(method, path).key(key).header("origin", ours);
+            let answer = request.send(api.address).await;
+            assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+            assert_eq!(answer.header(ALLOWED), Some(ours), "{method} {path}");
+            assert!(answer.header("x-request-id").is_some(), "{method} {path}");
+        };
+        let asked = preflight(api.address, ours, "/compat/reevit/v1/customers/cus_1").await;
+        assert_eq!((asked.status, asked.header(ALLOWED)), (200, Some(ours)));
+        assert!(asked.header("x-request-id").is_some());
+        let (_, root) = api.customer(named("ada")).await;
+        let id = api.payment(Some(root), |row| row.status = "melted".into()).await;
+        for (method, path, key, status) in [
+            ("GET", "/nowhere", "", 404),
+            ("GET", "/healthz", "", 200),
+            ("GET", "/v1/customers", "sk_live_", 401),
+            ("POST", "/v1/webhook-endpoints", &api.read, 403),
+            ("GET", "/v1/customers/cus_1", &api.read, 404),
+            ("PUT", "/v1/customers", &api.read, 405),
+            ("POST", "/v1/customers", &api.write, 415),
+            ("GET", &format!("/v1/payments/{id}"), &api.read, 500),
+        ] {
+            ask(method, path, key, status).await;
+        }
+        api.health.untried(SCHEMA, "not looked at yet");
+        ask("GET", "/v1/customers", &api.read, 503).await;
+        api.health.up(SCHEMA);
+        api.db.close().await;
+        ask("GET", "/v1/customers", &api.read, 503).await;
+        ask("GET", "/readyz", "", 503).await;
+        api.stop().await;
+    })
+    .await;
+}
+
 async fn preflight(address: SocketAddr, origin: &str, path: &str) -> Answer {
     Request::new("OPTIONS", path)
         .header("origin", origin)
@@ -98,7 +140,11 @@ async fn a_page_of_a_set_origin_may_use_the_api_and_no_other_one() {
         assert_eq!((asked.status, asked.header(ALLOWED)), (200, Some(ours)));
         let header = |name| asked.header(name).unwrap_or_default().to_lowercase();
         assert!(header("access-control-allow-methods").contains("patch"));
-        assert!(header("access-control-allow-headers").contains("idempotency-key"));
+        for name in
+            ["authorization", "content-type", "idempotency-key", "x-api-key", "x-reevit-key"]
+        {
+            assert!(header("access-control-allow-headers").contains(name), "{name}");
+        }
         assert_eq!(asked.header("access-control-allow-credentials"), None);
         let from = async |origin: &str, path: &str| {
             Request::get(path).key(&api.read).header("origin", origin).send(api.address).await

@@ -174,3 +174,27 @@ async fn a_file_that_is_not_of_this_export_is_left_as_it_is() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_file_that_another_export_writes_is_refused() {
+    on_both(async |database| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let world = World::new(&database, "");
+        let file = folder.path().join("all.ndjson");
+        let begun = "{\"object\":\"customer\",\"id\":\"cus_0";
+        fs::write(partial(&file), begun).expect("written");
+        let other = fs::File::options().append(true).open(partial(&file)).expect("opened");
+        other.try_lock().expect("nobody writes it");
+        for more in [&[][..], &["--resume"]] {
+            let refused = export(&world, &file, more).await;
+            assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+            assert!(text(&refused).contains("another process is writing"), "{}", text(&refused));
+            assert_eq!(fs::read_to_string(partial(&file)).expect("it is there"), begun);
+            assert!(!file.exists());
+        }
+        drop(other);
+        assert!(export(&world, &file, &["--resume"]).await.status.success());
+        assert!(file.exists() && !partial(&file).exists());
+    })
+    .await;
+}

@@ -347,6 +347,7 @@ create table recoveries (
     place_endpoint uuid not null,
     place uuid not null,
     recovered bigint not null,
+    canceled boolean not null,
     created_at timestamptz not null,
     finished_at timestamptz
 );

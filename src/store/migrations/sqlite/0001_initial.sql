@@ -327,6 +327,7 @@ create table recoveries (
     place_endpoint text not null,
     place text not null,
     recovered integer not null,
+    canceled integer not null,
     created_at text not null,
     finished_at text
 ) strict;

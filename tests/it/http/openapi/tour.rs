@@ -178,7 +178,9 @@ impl Tour {
         let filter = json!({"type": "payment.*", "since": "2026-02-01T00:00:00Z"});
         let job = self.ask("POST", &format!("{messages}/resend"), filter).await;
         self.ask("GET", "/v1/webhook-recoveries", Value::Null).await;
-        self.ask("GET", &format!("/v1/webhook-recoveries/{}", id(&job)), Value::Null).await;
+        let job = format!("/v1/webhook-recoveries/{}", id(&job));
+        self.ask("GET", &job, Value::Null).await;
+        self.ask("POST", &format!("{job}/cancel"), Value::Null).await;
     }
 
     async fn inbound(&mut self) {

@@ -135,3 +135,46 @@ async fn dead_messages_are_sent_again_by_filter_each_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_recovery_that_is_called_off_goes_no_further() {
+    on_both(async |database| {
+        let api = start(&database).await;
+        let (id, _) = api.endpoint(json!({"url": "http://127.0.0.1:9/"})).await;
+        api.messages(&id, 5, "dead").await;
+        api.clock.advance(chrono::TimeDelta::seconds(1));
+        let job = api.ask("POST", "/v1/webhook-messages/resend", json!({"endpoint_id": id})).await;
+        let job = format!("/v1/webhook-recoveries/{}", job.json()["id"].as_str().expect("an id"));
+        let other =
+            api.ask("POST", "/v1/webhook-messages/resend", json!({"endpoint_id": id})).await;
+        assert_eq!(other.status, 202);
+        assert_eq!(api.step(2).await, Some((2, "running")));
+        let cancel = format!("{job}/cancel");
+        assert_eq!(api.post_as(&api.write, &cancel).await.refused(403), "insufficient_scope");
+        let foreign = api.post_as(&api.other, &cancel).await;
+        assert_eq!(foreign.refused(404), "webhook_recovery_not_found");
+
+        let ended = api.ask("POST", &cancel, Value::Null).await.ok();
+        assert_eq!((&ended["status"], &ended["recovered"]), (&json!("canceled"), &json!(2)));
+        assert!(ended["finished_at"].is_string());
+        assert_eq!(api.get(&job).await.ok(), ended);
+        assert_eq!(api.post_as(&api.admin, &cancel).await.refused(409), "recovery_not_running");
+        assert_eq!(
+            api.statuses(&id).await.iter().filter(|status| *status == "pending").count(),
+            2,
+            "what it made due stays due"
+        );
+
+        // The next one is not held up, and one that is done cannot be called off.
+        assert_eq!(api.step(100).await, Some((3, "done")));
+        assert_eq!(api.step(100).await, None);
+        assert_eq!(api.get(&job).await.ok(), ended);
+        let done = format!(
+            "/v1/webhook-recoveries/{}/cancel",
+            other.json()["id"].as_str().expect("an id")
+        );
+        assert_eq!(api.post_as(&api.admin, &done).await.refused(409), "recovery_not_running");
+        api.stop().await;
+    })
+    .await;
+}
