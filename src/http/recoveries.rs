@@ -148,7 +148,7 @@ pub(super) async fn list(
     query: Query,
 ) -> Result<Json<List<Recovery>>, ApiError> {
     query.finish()?;
-    let mut tx = state.snapshot().await?;
+    let mut tx = state.single().await?;
     Ok(Json(List::whole(recoveries::list(&mut tx, &caller.environment, None).await?)))
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn one(
     query: Query,
 ) -> Result<Json<Recovery>, ApiError> {
     query.finish()?;
-    let mut tx = state.snapshot().await?;
+    let mut tx = state.single().await?;
     of(&mut tx, &caller, &id).await.map(Json)
 }
 
