@@ -1,12 +1,12 @@
 """Asks a running program all that its own description allows, and much that it does not: no answer may be a failure of
 ours, none may be other than /openapi.json says, and what one answer names the next requests ask for.
 
-Run by scripts/schemathesis, which makes the environment; schemathesis.toml beside this file says what is asked.
+Run by scripts/schemathesis, which makes the environment; schemathesis.toml beside this file says what is asked, and
+hooks.py how links are followed.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -87,10 +87,10 @@ def ask(program: Program, key: str, more: list[str]) -> bool:
     address = "http://{}:{}".format(*program.address)
     asking = [Path(sys.executable).parent / "schemathesis", "--config-file", here / "schemathesis.toml", "run",
               f"{address}/openapi.json", "--url", address, "--no-color", *more]
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    done = subprocess.run(
-        asking, env=environment | {"API_KEY": key}, cwd=program.folder, timeout=RUNS_WITHIN, check=False
-    )
+    # As whoever runs the program has it: hooks.py makes keys.
+    environment = {name: value for name, value in program.environment.items() if not name.lower().endswith("_proxy")}
+    environment |= {"API_KEY": key, "PROGRAM": str(program.binary), "SCHEMATHESIS_HOOKS": str(here / "hooks.py")}
+    done = subprocess.run(asking, env=environment, cwd=program.folder, timeout=RUNS_WITHIN, check=False)
     return done.returncode != 0
 
 

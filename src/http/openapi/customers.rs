@@ -29,6 +29,7 @@ const ABOUT_ONE: &[(&str, &str)] = &[
 ];
 
 const ITS_ID: &str = "$response.body#/id";
+const ITS_NAME: &str = "$response.body#/external_id";
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -127,6 +128,8 @@ fn create() -> Operation {
         .body(together(object(&[names(), profile()], &[])))
         .answers(201, "It is made.", Shape::of::<Customer>())
         .leads(ITS_ID, ABOUT_ONE)
+        .leads(ITS_NAME, &[("lookUpCustomer", "external_id")])
+        .leads_into(ITS_NAME, ("identifyCustomer", "external_id"))
         .refuses(409, &["external_id_taken", "identity_taken", "field_owned"])
 }
 

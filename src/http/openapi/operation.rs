@@ -43,8 +43,19 @@ struct Answer {
     about: &'static str,
     kind: &'static str,
     shape: Shape,
-    /// Where its values lead: the operation, its parameter, and the place of the value.
-    links: Vec<(&'static str, &'static str, &'static str)>,
+    links: Vec<Link>,
+}
+
+/// Where a value of an answer leads.
+#[derive(Debug)]
+struct Link {
+    /// The operation.
+    to: &'static str,
+    /// What it is there: a parameter, or a field of the body.
+    name: &'static str,
+    is_field: bool,
+    /// Where it stands in the answer.
+    place: &'static str,
 }
 
 /// What bodies are, unless told.
@@ -201,14 +212,28 @@ impl Operation {
         self
     }
 
-    /// A value of the last answer can be given to other operations.
+    /// A value of the last answer can be given to other operations, as this parameter of each.
     pub(super) fn leads(
-        mut self,
+        self,
         place: &'static str,
         to: &'static [(&'static str, &'static str)],
     ) -> Self {
+        to.iter()
+            .fold(self, |this, &(to, name)| this.link(Link { to, name, is_field: false, place }))
+    }
+
+    /// A value of the last answer can be given to another operation, as this field of its body.
+    pub(super) fn leads_into(
+        self,
+        place: &'static str,
+        (to, name): (&'static str, &'static str),
+    ) -> Self {
+        self.link(Link { to, name, is_field: true, place })
+    }
+
+    fn link(mut self, link: Link) -> Self {
         if let Some(answer) = self.answers.last_mut() {
-            answer.links.extend(to.iter().map(|(id, parameter)| (*id, *parameter, place)));
+            answer.links.push(link);
         }
         self
     }
@@ -272,14 +297,11 @@ impl Operation {
                 "content": { (answer.kind): content(&schema, example) },
             });
             if let (false, Some(fields)) = (answer.links.is_empty(), response.as_object_mut()) {
-                let link = |(id, parameter, place): &(&str, &str, &str)| {
-                    (
-                        (*id).to_owned(),
-                        json!({ "operationId": id, "parameters": { (*parameter): place } }),
-                    )
-                };
-                fields
-                    .insert("links".into(), Value::Object(answer.links.iter().map(link).collect()));
+                let links = answer.links.iter().map(|Link { to, name, is_field, place }| {
+                    let kind = if *is_field { "requestBody" } else { "parameters" };
+                    ((*to).to_owned(), json!({ "operationId": to, (kind): { (*name): place } }))
+                });
+                fields.insert("links".into(), Value::Object(links.collect()));
             }
             all.insert(answer.status.to_string(), response);
         }

@@ -48,6 +48,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .body(object(&[url(), fields(), secret()], &["url"]))
         .answers(201, "It is made. Its secret is shown this once.", Shape::of::<Opened<'static>>())
         .leads("$response.body#/id", ABOUT_ONE)
+        .leads_into("$response.body#/id", ("resendWebhookMessages", "endpoint_id"))
         .refuses(409, &["endpoint_name_taken"]),
         Operation::get(one, (TAG, "getWebhookEndpoint", "One webhook endpoint"))
             .needs(Scope::Read)
