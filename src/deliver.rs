@@ -140,7 +140,6 @@ pub struct Deliverer {
     asked_for: usize,
     finished: Vec<Finished>,
     backlog: HashSet<EndpointId>,
-    full: bool,
     health: Health,
     claims: Access,
     records: Access,
@@ -188,7 +187,6 @@ impl Deliverer {
             asked_for: 0,
             finished: Vec::new(),
             backlog: HashSet::new(),
-            full: false,
             health,
             claims: Access::new(),
             records: Access::new(),
@@ -341,13 +339,13 @@ impl Deliverer {
             self.shared.slots.hold(*endpoint);
         }
         self.hurry |= recorded.released;
-        if self.full
-            || recorded.released
-            || recorded.freed.iter().any(|endpoint| self.backlog.contains(endpoint))
+        // Whoever's slots these were: what is free may be another's now.
+        if recorded.released
+            || self.backlog.iter().any(|endpoint| self.shared.slots.free(*endpoint) > 0)
         {
             self.claim_at = Instant::now();
         }
-        Step::Recorded(recorded.freed.len())
+        Step::Recorded(recorded.freed)
     }
 
     fn claimed(&mut self, claimed: store::Result<Claim>) -> Step {
@@ -365,7 +363,6 @@ impl Deliverer {
         self.destinations = Some(claim.destinations);
         self.database_time = Some(claim.now);
         self.backlog = claim.backlog;
-        self.full = claim.full;
         let asked_for = std::mem::take(&mut self.asked_for);
         for (place, (leased, slot)) in std::mem::take(&mut self.unknown).into_iter().enumerate() {
             let turn = Turn::default();
@@ -398,7 +395,8 @@ impl Deliverer {
         let now = Instant::now();
         let poll = self.shared.settings.poll;
         let more = claim.backlog.iter().any(|endpoint| self.shared.slots.free(*endpoint) > 0);
-        let pause = if more && !claim.messages.is_empty() {
+        // What is asked for while the claim was under way, it may not have seen.
+        let pause = if self.hurry || (more && !claim.messages.is_empty()) {
             Duration::ZERO
         } else if now < self.look_often_until || more {
             SOON

@@ -112,14 +112,16 @@ pub(super) async fn attempt(
             tokio::time::sleep(claimed.turn.wait).await;
         }
         // The endpoint's own first: what waits for that one must not hold a permit that others could have.
-        (destination.lane.acquire().await, shared.requests.acquire().await)
+        let lane = destination.lane.acquire().await;
+        let in_lane = Instant::now();
+        (lane, shared.requests.acquire().await, in_lane)
     };
-    let _permits = tokio::select! {
+    let (_lane, _request, in_lane) = tokio::select! {
         biased;
         () = stop.closing.cancelled() => {
             return Finished::interrupted(claimed, "a shutdown came before it was sent");
         }
-        permits = turn => permits,
+        turn = turn => turn,
     };
     let begun = Instant::now();
     if begun > limits.begin_by {
@@ -158,7 +160,7 @@ pub(super) async fn attempt(
     let now = shared.clock.now();
     let outcome = judge(&result, schedule, leased.id, leased.attempt, now);
     let took = begun.elapsed();
-    let sign = sign(&shared, leased.endpoint_id, &result, took, now);
+    let sign = sign(&shared, leased.endpoint_id, &result, in_lane.elapsed(), now);
     report(leased, &result, outcome, took);
     tell(&mut step, leased, &result, outcome);
     Finished {

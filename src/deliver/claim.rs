@@ -73,8 +73,6 @@ pub(super) struct Claim {
     pub messages: Vec<Claimed>,
     /// The endpoints that more is due for than there were slots.
     pub backlog: HashSet<EndpointId>,
-    /// Whether the process had no slot left for some of them.
-    pub full: bool,
     /// When the next message is due, if that is known.
     pub next: Option<Duration>,
 }
@@ -106,8 +104,6 @@ pub(super) async fn claim(
     let next = later.first().and_then(|(_, at)| until(*at, now));
     let rate = |endpoint| destinations.by_id.get(&endpoint)?.endpoint.spec.settings.rate_limit;
     let mut taken = share_out(&due, &shared.slots, MOST, rate);
-    let full =
-        due.iter().any(|head| !taken.contains_key(&head.endpoint_id)) && !shared.slots.has_room();
     let wanted = Claiming {
         probes: due
             .iter()
@@ -130,7 +126,7 @@ pub(super) async fn claim(
     };
     let backlog = due.into_iter().map(|head| head.endpoint_id).filter(used_up).collect();
     let next = next.into_iter().chain(leased.next).min();
-    Ok(Claim { destinations, now: (now, begun), messages, backlog, full, next })
+    Ok(Claim { destinations, now: (now, begun), messages, backlog, next })
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Option<Duration> {

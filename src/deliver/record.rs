@@ -31,8 +31,8 @@ const GONE: &str = "it answered 410 Gone";
 /// What came of recording.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
-    /// The endpoints whose slots are free again, one entry for each slot.
-    pub freed: Vec<EndpointId>,
+    /// How many slots are free again.
+    pub freed: usize,
     /// The endpoints that are not where they were: switched off, or at another URL by now.
     pub gone: BTreeSet<EndpointId>,
     /// The endpoints that are left alone from now on.
@@ -85,7 +85,7 @@ pub(super) async fn record(shared: Arc<Shared>, batch: Vec<Finished>) -> Recorde
 
 impl Recorded {
     fn free(&mut self, finished: Finished) {
-        self.freed.push(finished.endpoint_id);
+        self.freed += 1;
         finished.release();
     }
 

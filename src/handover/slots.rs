@@ -76,7 +76,13 @@ impl Taken {
             let few_are_taken = self.by_strangers.saturating_mul(4) < bounds.strangers;
             let first = if few_are_taken { FIRST } else { 1 };
             let allowed = known.allowed.unwrap_or(first).min(bounds.per_endpoint);
-            (allowed, left.min(bounds.strangers.saturating_sub(self.by_strangers)))
+            // Those that are known not to answer leave some for those of whom nothing is known.
+            let theirs = if known.allowed.is_some() {
+                bounds.strangers - bounds.strangers / 4
+            } else {
+                bounds.strangers
+            };
+            (allowed, left.min(theirs.saturating_sub(self.by_strangers)))
         };
         allowed.saturating_sub(known.taken).min(left)
     }
@@ -173,11 +179,6 @@ impl Slots {
         self.taken().room(endpoint, self.bounds)
     }
 
-    /// Whether the process may take another, for whatever endpoint.
-    pub fn has_room(&self) -> bool {
-        self.in_hand() < self.bounds.total
-    }
-
     /// How many there are in all.
     pub fn total(&self) -> usize {
         self.bounds.total
@@ -251,6 +252,10 @@ mod tests {
         drop(held);
         assert_eq!((slots.free(endpoint(1)), slots.free(endpoint(30))), (FIRST, FIRST));
         assert_eq!(slots.in_hand(), 0);
+        (1..=20).for_each(|n| slots.unanswered(endpoint(n)));
+        let silent: Vec<Slot> =
+            (0..64).filter_map(|turn| slots.take(endpoint(turn % 20 + 1))).collect();
+        assert_eq!((silent.len(), slots.free(endpoint(31))), (12, 1), "some are left for new ones");
     }
 
     #[test]

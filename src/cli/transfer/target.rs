@@ -96,9 +96,8 @@ fn alone(partial: &Path) -> anyhow::Result<File> {
                     "another process is writing {partial}: wait for its end, or name another file"
                 )
             }
-            // There are file systems without locks.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(error).with_context(|| cannot(partial)),
+            // There are file systems without locks, and each says so in its own way.
+            Err(TryLockError::Error(_)) => {}
         }
         // Whoever had it may just have given it its name.
         let opened = file.metadata().with_context(|| cannot(partial))?;

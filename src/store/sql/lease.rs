@@ -99,13 +99,20 @@ impl fmt::Debug for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take().filter(|_| self.is_open) else { return };
+        let Some(mut connection) = self.connection.take() else { return };
         // Outside of a runtime nobody is left who could use it again.
-        let Ok(runtime) = Handle::try_current() else { return connection.close_on_drop() };
+        let Ok(runtime) = Handle::try_current() else { return drop(connection.detach()) };
+        let is_open = self.is_open;
         runtime.spawn(async move {
-            if answered(ANSWERS_WITHIN, connection.execute("rollback")).await.is_err() {
-                connection.close_on_drop();
+            if is_open && answered(ANSWERS_WITHIN, connection.execute("rollback")).await.is_err() {
+                return connection.close_on_drop();
             }
+            // It is asked for a sign of life before it is in the pool again, and closed where none comes.
+            let returned = async {
+                connection.return_to_pool().await;
+                Ok(())
+            };
+            drop(answered(ANSWERS_WITHIN, returned).await);
         });
     }
 }

@@ -45,8 +45,8 @@ const VERSIONS: usize = 10;
 const PART: usize = 500;
 const KILLS: usize = 40;
 
-/// What a killed process may have had in hand, of all endpoints: `webhooks.concurrency`.
-const IN_HAND: usize = 512;
+/// What a killed process may have had in hand, of all endpoints: four messages for each of `webhooks.concurrency`.
+const IN_HAND: usize = 4 * 512;
 
 /// How long a message may take, with all the waits of its leases and tries.
 const EACH: Duration = Duration::from_millis(20);
