@@ -189,6 +189,11 @@ impl State {
         Ok(self.db().snapshot().await.map_err(store::Error::from)?)
     }
 
+    /// For a single statement.
+    async fn single(&self) -> Result<Tx, ApiError> {
+        Ok(self.db().single().await.map_err(store::Error::from)?)
+    }
+
     /// Runs work that must not be cut short when the client goes away.
     async fn uncut<T: Send + 'static>(
         &self,

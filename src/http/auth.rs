@@ -2,12 +2,11 @@
 
 use super::{State, error::ApiError};
 use crate::{
-    model::{
-        id::KeyId,
-        key::{ApiKey, Scope},
-        time::Timestamp,
+    model::{id::KeyId, key::Scope, secret::Secret, time::Timestamp},
+    store::{
+        self,
+        keys::{self, Held},
     },
-    store::{self, keys},
 };
 use axum::{
     extract::FromRequestParts,
@@ -65,14 +64,49 @@ pub(super) async fn authenticate(
     headers: &HeaderMap,
     needed: Scope,
 ) -> Result<Reader, ApiError> {
-    let unknown = || ApiError::unauthenticated("invalid_api_key", "the API key is not known here");
-    let presented = presented(headers)?;
-    if !is_shaped(presented) {
-        return Err(unknown());
+    let key = find(state, shaped(headers)?).await?;
+    admit(state, key, needed)
+}
+
+/// A key as it is presented, good or not, for a handler whose own statement finds the key too ([`admit`]).
+#[derive(Debug)]
+pub(super) struct Presented(Secret);
+
+impl FromRequestParts<Arc<State>> for Presented {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<State>) -> Result<Self, ApiError> {
+        shaped(&parts.headers).map(|key| Self(Secret::new(key)))
     }
-    let mut tx = state.snapshot().await?;
-    let key = keys::find(&mut tx, presented).await?.ok_or_else(unknown)?;
-    drop(tx);
+}
+
+impl Presented {
+    /// The text of it.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// Its holder, where the handler has nothing to ask.
+    pub(super) async fn holder(
+        &self,
+        state: &Arc<State>,
+        needed: Scope,
+    ) -> Result<Reader, ApiError> {
+        admit(state, find(state, self.as_str()).await?, needed)
+    }
+}
+
+async fn find(state: &Arc<State>, presented: &str) -> Result<Option<Held>, ApiError> {
+    Ok(keys::find(&mut state.single().await?, presented).await?)
+}
+
+/// Lets the holder of a key in that the database knows, if it is good for what is asked.
+pub(super) fn admit(
+    state: &Arc<State>,
+    key: Option<Held>,
+    needed: Scope,
+) -> Result<Reader, ApiError> {
+    let key = key.ok_or_else(unknown)?;
     note_use(state, &key);
     if let Some(limit) = state.settings.rate_limit {
         let admitted = state.rates.admit(key.id, limit, state.clock().now());
@@ -84,6 +118,16 @@ pub(super) async fn authenticate(
         return Err(ApiError::forbidden(message));
     }
     Ok(Reader { environment: key.environment.into(), scope: key.scope })
+}
+
+fn unknown() -> ApiError {
+    ApiError::unauthenticated("invalid_api_key", "the API key is not known here")
+}
+
+/// What the caller gives as its key, if it could be one at all: the database need not be asked about anything else.
+fn shaped(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let presented = presented(headers)?;
+    is_shaped(presented).then_some(presented).ok_or_else(unknown)
 }
 
 /// What the caller gives as its key: a Bearer token, else `X-API-Key`.
@@ -106,7 +150,6 @@ pub(super) fn is_live(headers: &HeaderMap) -> Option<bool> {
     presented(headers).ok().map(|key| key.starts_with("sk_live_"))
 }
 
-/// Whether it could be a key at all: the database need not be asked about anything else.
 fn is_shaped(key: &str) -> bool {
     let random = key.strip_prefix("sk_live_").or_else(|| key.strip_prefix("sk_test_"));
     random.is_some_and(|random| {
@@ -121,7 +164,7 @@ pub(super) struct Uses(Mutex<HashMap<KeyId, Timestamp>>);
 
 impl Uses {
     /// Whether this use is to be written down; says so once a minute for a key.
-    fn is_due(&self, key: &ApiKey, now: Timestamp) -> bool {
+    fn is_due(&self, key: &Held, now: Timestamp) -> bool {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = key.last_used_at.max(noted.get(&key.id).copied());
         let due = keys::is_due(last, now);
@@ -133,7 +176,7 @@ impl Uses {
 }
 
 /// Writes the use of a key down, without anybody waiting for it.
-fn note_use(state: &Arc<State>, key: &ApiKey) {
+fn note_use(state: &Arc<State>, key: &Held) {
     let now = state.clock().now();
     if !state.uses.is_due(key, now) {
         return;

@@ -4,7 +4,7 @@ pub(super) mod write;
 
 use super::{
     State,
-    auth::Reader,
+    auth::{Presented, Reader, admit},
     error::ApiError,
     query::{Query, invalid, unknown_cursor},
 };
@@ -13,18 +13,20 @@ use crate::{
         answer::List,
         customer::Customer,
         id::CustomerId,
+        key::Scope,
         payment::Payment,
         reference::{Kind, Reference, ReferenceId},
         subscription::Subscription,
     },
     store::{
         Tx,
-        browse::{self, Found, Position},
+        browse::{self, ForHolder, Found, Position},
     },
 };
 use axum::{
     Json,
-    extract::{self, Path},
+    extract::{self, FromRequestParts, Path},
+    http::request::Parts,
 };
 use std::sync::Arc;
 
@@ -62,18 +64,62 @@ pub(super) async fn lookup(
     here(found).map(Json)
 }
 
-/// `GET /v1/customers/{id}`
+/// `GET /v1/customers/{id}`. What apps ask most: the key is looked up by the statement that reads the customer.
 pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
-    caller: Reader,
-    Path(id): Path<String>,
-    query: Query,
+    Asked { key, id }: Asked,
 ) -> Result<Json<Customer>, ApiError> {
-    query.finish()?;
-    let id = id.parse().map_err(|_| unknown())?;
-    let mut tx = state.snapshot().await?;
+    let id = match id {
+        Ok(id) => id,
+        Err(wrong) => {
+            // Nobody hears what is wrong without a good key.
+            key.holder(&state, Scope::Read).await?;
+            return Err(wrong);
+        }
+    };
     let now = state.clock().now();
-    here(browse::customer(&mut tx, &caller.environment, id, now).await?).map(Json)
+    let found = browse::customer_for(&mut state.single().await?, key.as_str(), id, now).await?;
+    let (held, customer) = match found {
+        ForHolder::Here(held, customer) => (Some(held), Some(customer)),
+        ForHolder::Unseen(held) => (Some(held), None),
+        ForHolder::Refused => (None, None),
+    };
+    let caller = admit(&state, held, Scope::Read)?;
+    match customer {
+        Some(customer) => Ok(Json(customer)),
+        None => searched(&state, &caller, id).await.map(Json),
+    }
+}
+
+/// Who asks for which customer; neither is known to be there yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    key: Presented,
+    id: Result<CustomerId, ApiError>,
+}
+
+impl FromRequestParts<Arc<State>> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        let key = Presented::from_request_parts(parts, state).await?;
+        let query = Query::from_request_parts(parts, state).await.and_then(Query::finish);
+        let id = match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(id)) => query.and_then(|()| id.parse().map_err(|_| unknown())),
+            Err(rejection) => Err(ApiError::of_status(rejection.status())),
+        };
+        Ok(Self { key, id })
+    }
+}
+
+/// A customer by its id, also by the id of one that went into it.
+pub(super) async fn searched(
+    state: &State,
+    caller: &Reader,
+    id: CustomerId,
+) -> Result<Customer, ApiError> {
+    let mut tx = state.snapshot().await?;
+    here(browse::customer(&mut tx, &caller.environment, id, state.clock().now()).await?)
 }
 
 /// `GET /v1/customers/{id}/payments`

@@ -37,7 +37,7 @@ pub(super) async fn one(
 ) -> Result<Json<Payment>, ApiError> {
     query.finish()?;
     let id = id.parse().map_err(|_| unknown())?;
-    let mut tx = state.snapshot().await?;
+    let mut tx = state.single().await?;
     let payment = browse::payment(&mut tx, &caller.environment, id).await?;
     payment.map(Json).ok_or_else(unknown)
 }

@@ -145,7 +145,7 @@ pub(super) async fn list(
     query: Query,
 ) -> Result<Json<List<Recovery>>, ApiError> {
     query.finish()?;
-    let mut tx = state.snapshot().await?;
+    let mut tx = state.single().await?;
     Ok(Json(List::whole(recoveries::list(&mut tx, &caller.environment, None).await?)))
 }
 
@@ -159,7 +159,7 @@ pub(super) async fn one(
     query.finish()?;
     let unknown = || ApiError::not_found("webhook_recovery_not_found", "there is no such recovery");
     let id: RecoveryId = id.parse().map_err(|_| unknown())?;
-    let mut tx = state.snapshot().await?;
+    let mut tx = state.single().await?;
     let found = recoveries::get(&mut tx, &caller.environment, id).await?;
     Ok(Json(found.ok_or_else(unknown)?))
 }

@@ -1,5 +1,5 @@
 //! What the API and the command line read: customers, payments, subscriptions and inbound events of one
-//! environment. Nothing here writes; every function takes part in the caller's snapshot.
+//! environment. Nothing here writes; every function takes part in the caller's snapshot, or is a single statement.
 
 use super::{Error, Result};
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
@@ -18,7 +18,9 @@ pub mod timeline;
 pub mod top;
 
 pub use conflicts::{conflict, conflicts};
-pub use customers::{created_at, customer, lookup, resolve, root};
+pub use customers::{
+    FOR_KEY, ForHolder, created_at, customer, customer_for, lookup, resolve, root,
+};
 pub use inbound::{
     InboundEvent, InboundFilter, inbound_body, inbound_event, inbound_events, inbound_events_from,
 };

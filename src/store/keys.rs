@@ -98,20 +98,54 @@ pub async fn revoke(tx: &mut Tx, id: KeyId, now: Timestamp) -> Result<bool> {
     Ok(touched > 0)
 }
 
-/// The key that a caller presents, unless it is unknown or revoked.
+/// What is to be known of a key that a caller presents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Which key.
+    pub id: KeyId,
+    /// The only environment that it sees.
+    pub environment: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// The same as a statement tells it, whatever else it reads.
+#[derive(sqlx::FromRow)]
+pub(super) struct HeldRow {
+    key_id: KeyId,
+    key_environment: String,
+    key_scope: String,
+    key_last_used_at: Option<Timestamp>,
+}
+
+impl HeldRow {
+    pub(super) fn held(self) -> Result<Held> {
+        Ok(Held {
+            id: self.key_id,
+            environment: self.key_environment,
+            scope: scope(&self.key_scope, self.key_id)?,
+            last_used_at: self.key_last_used_at,
+        })
+    }
+}
+
+/// The key that a caller presents, unless it is unknown or revoked. A single statement.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(tx: &mut Tx, presented: &str) -> Result<Option<ApiKey>> {
-    let row: Option<Row> = tx
+pub async fn find(tx: &mut Tx, presented: &str) -> Result<Option<Held>> {
+    let row: Option<HeldRow> = tx
         .query(
-            "select id, environment, scope, name, hint, created_at, last_used_at, revoked_at
+            "select id as key_id, environment as key_environment, scope as key_scope,
+                 last_used_at as key_last_used_at
              from api_keys where hash = $1 and revoked_at is null",
         )
         .bind(hash(presented))
         .maybe()
         .await?;
-    row.map(shown).transpose()
+    row.map(HeldRow::held).transpose()
 }
 
 /// Whether a use of a key now is to be written down: the last one is a minute old.
@@ -135,17 +169,22 @@ pub async fn touch(tx: &mut Tx, id: KeyId, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-fn hash(secret: &str) -> String {
+/// What is kept of a key.
+pub fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
-fn shown(row: Row) -> Result<ApiKey> {
-    let scope = Scope::from_name(&row.scope).ok_or_else(|| Error::Row {
+fn scope(name: &str, key: KeyId) -> Result<Scope> {
+    Scope::from_name(name).ok_or_else(|| Error::Row {
         table: "api_keys",
         column: "scope",
-        row: row.id.to_string(),
+        row: key.to_string(),
         why: "it is neither read nor write nor admin".into(),
-    })?;
+    })
+}
+
+fn shown(row: Row) -> Result<ApiKey> {
+    let scope = scope(&row.scope, row.id)?;
     Ok(ApiKey {
         object: "api_key",
         id: row.id,

@@ -5,20 +5,28 @@
 
 use serde::Serialize;
 use sqlx::{
-    Arguments, Decode, Encode, FromRow, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection,
-    SqlitePool, Transaction, Type,
+    Arguments, Decode, Encode, FromRow, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
+    Transaction, Type,
+    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
-use std::{future::Future, io, time::Duration};
+use std::{
+    future::Future,
+    io,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 mod built;
+mod lease;
 mod open;
 mod set;
 mod writes;
 
+pub use lease::Lease;
 pub use writes::{Write, Writes};
 
 /// A value both databases can store. Implemented for every type that can be.
@@ -69,20 +77,43 @@ pub enum Db {
     },
 }
 
-/// A transaction. Rolled back when dropped without [`Tx::commit`].
+/// A transaction, rolled back when dropped without [`Tx::commit`]; or a connection for a statement that needs none
+/// ([`Db::single`]).
 #[derive(Debug)]
 pub enum Tx {
     /// On Postgres.
-    Postgres(Answered),
+    Postgres(Lease),
     /// On SQLite.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Held),
 }
 
-/// What Postgres is asked, and how long its answer may take.
+/// A connection to SQLite.
 #[derive(Debug)]
-pub struct Answered {
-    tx: Transaction<'static, Postgres>,
-    within: Duration,
+pub enum Held {
+    /// In a transaction.
+    In(Transaction<'static, Sqlite>),
+    /// Outside of any.
+    Alone(PoolConnection<Sqlite>),
+}
+
+impl Deref for Held {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            Self::In(tx) => tx,
+            Self::Alone(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::In(tx) => tx,
+            Self::Alone(connection) => connection,
+        }
+    }
 }
 
 /// How a database is used.
@@ -124,7 +155,7 @@ fn begins_within(answers: Duration) -> Duration {
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The answer, or an error where none comes in time: a server whose machine is gone sends no reset, and nobody else
-/// would ever find out. What is left of the connection ends in `after_release`.
+/// would ever find out. What is left of the connection ends with its [`Lease`].
 fn answered<T>(
     within: Duration,
     statement: impl Future<Output = sqlx::Result<T>>,
@@ -147,10 +178,11 @@ impl Db {
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         Ok(match self {
             Self::Postgres(pool, within) => {
-                let tx = answered(begins_within(*within), pool.begin()).await?;
-                Tx::Postgres(Answered { tx, within: *within })
+                Tx::Postgres(Lease::begin(pool, *within, "begin").await?)
             }
-            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("begin immediate").await?),
+            Self::Sqlite { writer, .. } => {
+                Tx::Sqlite(Held::In(writer.begin_with("begin immediate").await?))
+            }
         })
     }
 
@@ -161,8 +193,7 @@ impl Db {
     /// When no connection is to be had.
     pub async fn begin_batch(&self) -> sqlx::Result<Tx> {
         let Self::Postgres(pool, within) = self else { return self.begin().await };
-        let tx = answered(begins_within(*within), pool.begin_with(BEGIN_BATCH)).await?;
-        Ok(Tx::Postgres(Answered { tx, within: *within }))
+        Ok(Tx::Postgres(Lease::begin(pool, *within, BEGIN_BATCH).await?))
     }
 
     /// Begins a transaction that only reads, on one snapshot.
@@ -172,11 +203,22 @@ impl Db {
     pub async fn snapshot(&self) -> sqlx::Result<Tx> {
         Ok(match self {
             Self::Postgres(pool, within) => {
-                let begin = pool.begin_with("begin isolation level repeatable read read only");
-                let tx = answered(begins_within(*within), begin).await?;
-                Tx::Postgres(Answered { tx, within: *within })
+                let begin = "begin isolation level repeatable read read only";
+                Tx::Postgres(Lease::begin(pool, *within, begin).await?)
             }
-            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::In(readers.begin().await?)),
+        })
+    }
+
+    /// For a single statement that reads: it sees one state by itself, and takes one turn without a transaction
+    /// around it. Of several, each would see another state.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn single(&self) -> sqlx::Result<Tx> {
+        Ok(match self {
+            Self::Postgres(pool, within) => Tx::Postgres(Lease::alone(pool, *within).await?),
+            Self::Sqlite { readers, .. } => Tx::Sqlite(Held::Alone(readers.acquire().await?)),
         })
     }
 
@@ -206,9 +248,7 @@ impl Tx {
     /// A statement, to be given its values and run.
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
         match self {
-            Self::Postgres(Answered { tx, within }) => {
-                Query::Postgres(tx, sql, PgArguments::default(), *within)
-            }
+            Self::Postgres(lease) => Query::Postgres(lease, sql, PgArguments::default()),
             Self::Sqlite(tx) => Query::Sqlite(tx, sql, SqliteArguments::default()),
         }
     }
@@ -226,8 +266,8 @@ impl Tx {
     /// # Errors
     /// When the database refuses or is away.
     pub async fn be_patient(&mut self) -> sqlx::Result<()> {
-        if let Self::Postgres(Answered { within, .. }) = self {
-            *within = PATIENT * 3 / 2;
+        if let Self::Postgres(lease) = self {
+            lease.wait(PATIENT * 3 / 2);
             self.query("set local statement_timeout = '10min'").execute().await?;
         }
         Ok(())
@@ -263,8 +303,9 @@ impl Tx {
     /// When the database refuses, or its answer is lost: then it may have happened or not.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
-            Self::Postgres(Answered { tx, within }) => answered(within, tx.commit()).await,
-            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(lease) => lease.commit().await,
+            Self::Sqlite(Held::In(tx)) => tx.commit().await,
+            Self::Sqlite(Held::Alone(_)) => Ok(()),
         }
     }
 
@@ -272,8 +313,9 @@ impl Tx {
     /// time later. Where that fails the connection is gone, and its locks with it.
     pub async fn roll_back(self) {
         let _ = match self {
-            Self::Postgres(Answered { tx, within }) => answered(within, tx.rollback()).await,
-            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Postgres(lease) => lease.roll_back().await,
+            Self::Sqlite(Held::In(tx)) => tx.rollback().await,
+            Self::Sqlite(Held::Alone(_)) => Ok(()),
         };
     }
 }
@@ -282,8 +324,8 @@ impl Tx {
 #[must_use]
 #[derive(Debug)]
 pub enum Query<'t> {
-    /// For Postgres; with how long the answer may take.
-    Postgres(&'t mut PgConnection, &'static str, PgArguments, Duration),
+    /// For Postgres.
+    Postgres(&'t mut Lease, &'static str, PgArguments),
     /// For SQLite.
     Sqlite(&'t mut SqliteConnection, &'static str, SqliteArguments),
 }
@@ -293,7 +335,7 @@ impl Query<'_> {
     #[expect(clippy::expect_used, reason = "a Column always encodes: none of ours can fail")]
     pub fn bind(mut self, value: impl Column) -> Self {
         match &mut self {
-            Query::Postgres(_, _, arguments, _) => arguments.add(value),
+            Query::Postgres(_, _, arguments) => arguments.add(value),
             Query::Sqlite(_, _, arguments) => arguments.add(value),
         }
         .expect("a Column always encodes");
@@ -325,10 +367,9 @@ impl Query<'_> {
     /// When the database refuses or is away.
     pub async fn execute(self) -> sqlx::Result<u64> {
         Ok(match self {
-            Query::Postgres(tx, sql, arguments, within) => {
-                answered(within, sqlx::query_with(sql, arguments).execute(tx))
-                    .await?
-                    .rows_affected()
+            Query::Postgres(lease, sql, arguments) => {
+                let query = sqlx::query_with(sql, arguments);
+                lease.ask(|connection| query.execute(connection)).await?.rows_affected()
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_with(sql, arguments).execute(tx).await?.rows_affected()
@@ -342,8 +383,9 @@ impl Query<'_> {
     /// When the database refuses or is away.
     pub async fn all<T: Record>(self) -> sqlx::Result<Vec<T>> {
         match self {
-            Query::Postgres(tx, sql, arguments, within) => {
-                answered(within, sqlx::query_as_with(sql, arguments).fetch_all(tx)).await
+            Query::Postgres(lease, sql, arguments) => {
+                let query = sqlx::query_as_with(sql, arguments);
+                lease.ask(|connection| query.fetch_all(connection)).await
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_as_with(sql, arguments).fetch_all(tx).await
@@ -357,8 +399,9 @@ impl Query<'_> {
     /// When there is none, or the database refuses or is away.
     pub async fn one<T: Record>(self) -> sqlx::Result<T> {
         match self {
-            Query::Postgres(tx, sql, arguments, within) => {
-                answered(within, sqlx::query_as_with(sql, arguments).fetch_one(tx)).await
+            Query::Postgres(lease, sql, arguments) => {
+                let query = sqlx::query_as_with(sql, arguments);
+                lease.ask(|connection| query.fetch_one(connection)).await
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_as_with(sql, arguments).fetch_one(tx).await
@@ -372,8 +415,9 @@ impl Query<'_> {
     /// When the database refuses or is away.
     pub async fn maybe<T: Record>(self) -> sqlx::Result<Option<T>> {
         match self {
-            Query::Postgres(tx, sql, arguments, within) => {
-                answered(within, sqlx::query_as_with(sql, arguments).fetch_optional(tx)).await
+            Query::Postgres(lease, sql, arguments) => {
+                let query = sqlx::query_as_with(sql, arguments);
+                lease.ask(|connection| query.fetch_optional(connection)).await
             }
             Query::Sqlite(tx, sql, arguments) => {
                 sqlx::query_as_with(sql, arguments).fetch_optional(tx).await

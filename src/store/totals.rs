@@ -4,6 +4,7 @@ use crate::{
     model::{
         customer::{Spend, Totals},
         id::CustomerId,
+        money::Currency,
         time::Timestamp,
     },
     set,
@@ -110,6 +111,36 @@ pub async fn of_customers(
     .all()
     .await?;
     Ok(by_holder(rows).into_iter().map(|(id, spend)| (CustomerId(id), spend)).collect())
+}
+
+/// Totals in one currency beside what else a row tells, where there are any.
+#[derive(sqlx::FromRow)]
+pub(super) struct Beside {
+    currency: Option<String>,
+    payment_count: Option<i64>,
+    successful_payment_count: Option<i64>,
+    failed_payment_count: Option<i64>,
+    total_spent: Option<i64>,
+    total_refunded: Option<i64>,
+    total_disputed_lost: Option<i64>,
+    first_payment_at: Option<Timestamp>,
+    last_payment_at: Option<Timestamp>,
+}
+
+impl Beside {
+    pub(super) fn line(self) -> Option<(Option<Currency>, Totals)> {
+        let totals = Totals {
+            payment_count: self.payment_count?,
+            successful_payment_count: self.successful_payment_count?,
+            failed_payment_count: self.failed_payment_count?,
+            total_spent: self.total_spent?,
+            total_refunded: self.total_refunded?,
+            total_disputed_lost: self.total_disputed_lost?,
+            first_payment_at: self.first_payment_at,
+            last_payment_at: self.last_payment_at,
+        };
+        (totals != Totals::default()).then_some((self.currency?.parse().ok(), totals))
+    }
 }
 
 /// One holder's totals before and after.

@@ -1,9 +1,12 @@
 //! The real program: what its commands print and how they end.
 
-use crate::support::{
-    services::{broker, on_both, postgres, sqlite},
-    wait::eventually,
-    world::{Daemon, World, status_of},
+use crate::{
+    http::client::Request,
+    support::{
+        services::{broker, on_both, postgres, sqlite},
+        wait::eventually,
+        world::{Daemon, World, status_of},
+    },
 };
 use serde_json::Value;
 use std::{
@@ -306,8 +309,19 @@ async fn keys_are_made_shown_once_listed_and_revoked() {
         assert!(!text(&listed).contains(key));
         assert_eq!(json(&listed)["data"][0]["id"], made["id"]);
         let id = made["id"].as_str().expect("an id");
+        let daemon = world.start().await;
+        let asked = async || {
+            let mut statuses = Vec::new();
+            for path in ["/v1/customers", "/v1/customers/cus_00000000000000000000000000"] {
+                statuses.push(Request::get(path).key(key).send(daemon.address).await.status);
+            }
+            statuses
+        };
+        assert_eq!(asked().await, [200, 404]);
         assert!(world.run(&["key", "revoke", id]).await.status.success());
+        assert_eq!(asked().await, [401, 401], "no other process takes it any more");
         assert_eq!(world.run(&["key", "revoke", id]).await.status.code(), Some(1));
+        assert!(daemon.stop().await.success());
     })
     .await;
 }

@@ -8,7 +8,7 @@ use crate::{
         body::{Fields, Whole},
         command::{Shape, carry_out_as},
         customer_list::listed,
-        customers::{self, write},
+        customers::{self, Asked, write},
         error::ApiError,
         query::Query,
     },
@@ -63,13 +63,8 @@ async fn list(
 }
 
 /// `GET /v1/customers/{id}`
-async fn one(
-    state: extract::State<Arc<State>>,
-    caller: Reader,
-    id: Path<String>,
-    query: Query,
-) -> Result<Json<Value>, ApiError> {
-    let Json(found) = customers::one(state, caller, id, query).await?;
+async fn one(state: extract::State<Arc<State>>, asked: Asked) -> Result<Json<Value>, ApiError> {
+    let Json(found) = customers::one(state, asked).await?;
     Ok(Json(customer(&found)))
 }
 

@@ -86,10 +86,9 @@ async fn one(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Json<Value>, ApiError> {
+    query.finish()?;
     let id = meant(&state, &caller, &id).await?;
-    let path = Path(id.to_string());
-    let Json(found) = customers::one(extract::State(state), caller, path, query).await?;
-    Ok(Json(customer(&found)))
+    Ok(Json(customer(&customers::searched(&state, &caller, id).await?)))
 }
 
 /// `PATCH /customers/{id}`

@@ -1,7 +1,11 @@
 //! Customers as they are shown.
 
 use super::{
-    super::{Result, Tx, totals},
+    super::{
+        Result, Tx,
+        keys::{self, HeldRow},
+        totals::{self, Beside},
+    },
     Found, word,
 };
 use crate::{
@@ -47,6 +51,89 @@ macro_rules! select {
             $condition
         )
     };
+}
+
+/// A customer of the environment of the key whose hash is `$1`, by its id `$2`, at the time `$3`: with everything that
+/// is shown of it, a row for each currency. Where there is no such customer there is a row with the key alone, and none
+/// where the key is not good.
+///
+/// Only a customer who has a subscription is asked whether one has ended.
+pub const FOR_KEY: &str = "select k.id as key_id, k.environment as key_environment,
+        k.scope as key_scope, k.last_used_at as key_last_used_at,
+        c.id, c.version, c.created_at, c.updated_at, p.subscription_status, p.person,
+        coalesce(p.subscription_status, 'none') <> 'none' and exists (
+            select 1 from customer_references f join subscriptions s on s.owner_id = f.id
+            where f.customer_id = c.id and s.ends_at <= $3 and not s.end_announced
+        ) as ended,
+        t.currency, t.payment_count, t.successful_payment_count, t.failed_payment_count,
+        t.total_spent, t.total_refunded, t.total_disputed_lost, t.first_payment_at,
+        t.last_payment_at
+    from api_keys k
+    left join customers c on c.id = $2 and c.environment = k.environment
+        and c.absorbed_into is null and not c.deleted
+    left join customer_profiles p on p.customer_id = c.id
+    left join customer_totals t on t.customer_id = c.id
+    where k.hash = $1 and k.revoked_at is null";
+
+/// A row of [`FOR_KEY`].
+#[derive(sqlx::FromRow)]
+struct ForKey {
+    #[sqlx(flatten)]
+    key: HeldRow,
+    #[sqlx(flatten)]
+    totals: Beside,
+    id: Option<CustomerId>,
+    version: Option<i64>,
+    created_at: Option<Timestamp>,
+    updated_at: Option<Timestamp>,
+    subscription_status: Option<String>,
+    person: Option<Json<Person>>,
+    ended: bool,
+}
+
+/// What a single statement tells to the holder of a key.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ForHolder {
+    /// The key is not known, or was revoked.
+    Refused,
+    /// The key is good, and this is the customer.
+    Here(keys::Held, Customer),
+    /// The key is good; the customer is to be looked for by [`customer`].
+    Unseen(keys::Held),
+}
+
+/// A customer by its id, and the key that a caller presents, in a single statement. It finds most: those that are asked
+/// for by the id that they have now, and of whose subscriptions none has ended since it was written.
+///
+/// # Errors
+/// When the database fails.
+pub async fn customer_for(
+    tx: &mut Tx,
+    presented: &str,
+    id: CustomerId,
+    now: Timestamp,
+) -> Result<ForHolder> {
+    let statement = tx.query(FOR_KEY).bind(keys::hash(presented)).bind(id).bind(now);
+    let mut rows = statement.all::<ForKey>().await?.into_iter();
+    let Some(first) = rows.next() else { return Ok(ForHolder::Refused) };
+    let key = first.key.held()?;
+    let (Some(id), Some(version), Some(created_at), Some(updated_at), false) =
+        (first.id, first.version, first.created_at, first.updated_at, first.ended)
+    else {
+        return Ok(ForHolder::Unseen(key));
+    };
+    let lines = std::iter::once(first.totals).chain(rows.map(|row| row.totals));
+    let environment = key.environment.as_str().into();
+    let row = CustomerRow { id, environment, version, deleted: false, created_at, updated_at };
+    let person = first.person.map(|person| person.0).unwrap_or_default();
+    let subscription = stored(first.subscription_status.as_deref(), id)?;
+    let spend = lines.filter_map(Beside::line).collect();
+    Ok(ForHolder::Here(key, Customer::assemble(row, person, &spend, subscription)))
+}
+
+/// The status of the best subscription as it was written.
+fn stored(status: Option<&str>, id: CustomerId) -> Result<BestSubscription> {
+    word(status.unwrap_or("none"), ("customer_profiles", "subscription_status"), id)
 }
 
 /// A customer by its id, also by the id of one that went into it.
@@ -206,10 +293,9 @@ async fn assemble(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<Cus
     let subscriptions = best_subscriptions(tx, &ended, now).await?;
     rows.into_iter()
         .map(|row| {
-            let stored = row.subscription_status.as_deref().unwrap_or("none");
             let subscription = match subscriptions.get(&row.id) {
                 Some(best) => *best,
-                None => word(stored, ("customer_profiles", "subscription_status"), row.id)?,
+                None => stored(row.subscription_status.as_deref(), row.id)?,
             };
             let person = row.person.map(|person| person.0).unwrap_or_default();
             let spend = spend.remove(&row.id).unwrap_or_default();

@@ -46,36 +46,26 @@ macro_rules! select {
     };
 }
 
-/// A payment by its id, also by the id of one that turned out to be the same.
+/// A payment by its id, also by the id of one that turned out to be the same. A single statement.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn payment(tx: &mut Tx, environment: &str, id: PaymentId) -> Result<Option<Payment>> {
-    let last: Option<(PaymentId,)> = tx
-        .query(
-            "with recursive line(id, next, steps) as (
-                 select id, absorbed_into, 0 from payments where id = $1 and environment = $2
-                 union all
-                 select p.id, p.absorbed_into, line.steps + 1
-                 from line join payments p on p.id = line.next
-                 where p.environment = $2 and line.steps < 1000
-             )
-             select id from line where next is null",
+    let sql = concat!(
+        "with recursive line(id, next, steps) as (
+             select id, absorbed_into, 0 from payments where id = $2 and environment = $1
+             union all
+             select p.id, p.absorbed_into, line.steps + 1
+             from line join payments p on p.id = line.next
+             where p.environment = $1 and line.steps < 1000
+         ) ",
+        select!(
+            "line join payments p on p.id = line.id
+             left join customer_references f on f.id = p.owner_id",
+            "line.next is null"
         )
-        .bind(id)
-        .bind(environment.to_owned())
-        .maybe()
-        .await?;
-    let Some((id,)) = last else { return Ok(None) };
-    let row: Option<Row> = tx
-        .query(select!(
-            "payments p left join customer_references f on f.id = p.owner_id",
-            "p.id = $2"
-        ))
-        .bind(environment.to_owned())
-        .bind(id)
-        .maybe()
-        .await?;
+    );
+    let row: Option<Row> = tx.query(sql).bind(environment.to_owned()).bind(id).maybe().await?;
     row.map(shown_alone).transpose()
 }
 

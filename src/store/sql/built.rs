@@ -1,6 +1,6 @@
 //! Running statements whose shape a caller chose, for no longer than is set.
 
-use super::{Answered, Record, Tx, answered};
+use super::{Record, Tx};
 use crate::store::{
     Error, Result,
     statement::{Dialect, Statement, Value},
@@ -59,16 +59,16 @@ impl Tx {
         // Of nothing but our own pieces: see `Statement`.
         let sql = AssertSqlSafe(sql);
         match self {
-            Self::Postgres(Answered { tx, within: patience }) => {
+            Self::Postgres(lease) => {
                 if let Some(limit) = within {
                     let set = sqlx::query("select set_config('statement_timeout', $1, true)")
                         .bind(limit.as_millis().to_string());
-                    answered(*patience, set.execute(&mut **tx)).await?;
+                    lease.ask(|connection| set.execute(connection)).await?;
                 }
                 let arguments = bound!(PgArguments, values);
                 // A kept plan would not know the values, and which index is right depends on them.
                 let query = sqlx::query_as_with(sql, arguments).persistent(false);
-                answered(*patience, query.fetch_all(&mut **tx)).await.map_err(too_broad)
+                lease.ask(|connection| query.fetch_all(connection)).await.map_err(too_broad)
             }
             Self::Sqlite(tx) => {
                 let arguments = bound!(SqliteArguments, values);

@@ -3,7 +3,7 @@
 use super::{ANSWERS_WITHIN, CONNECTS_WITHIN, Db, Limits, PATIENCE, answered};
 use crate::store::{Error, Result};
 use sqlx::{
-    Connection, Executor,
+    Connection,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
     sqlite::{
         SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
@@ -59,7 +59,7 @@ impl Db {
             ("statement_timeout", statement_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", statement_timeout.as_millis().to_string()),
             ("timezone", "UTC".to_owned()),
-            // The rollback of `after_release` would warn each time that there is nothing to roll back.
+            // A rollback may find that there is nothing to roll back, and would warn of it.
             ("client_min_messages", "error".to_owned()),
             // Statements are short and many: none is worth the tenths of a second that compiling it would take.
             ("jit", "off".to_owned()),
@@ -75,15 +75,6 @@ impl Db {
                     if known.idle_for >= TRUSTED {
                         answered(ANSWERS_WITHIN, connection.ping()).await?;
                     }
-                    Ok(true)
-                })
-            })
-            // sqlx 0.9.0 gives a connection whose BEGIN was canceled back inside an open transaction
-            // (transact-rs/sqlx#4385): whatever it left behind ends here, and so does a connection that does not
-            // answer.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    answered(ANSWERS_WITHIN, connection.execute("rollback")).await?;
                     Ok(true)
                 })
             })

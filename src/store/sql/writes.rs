@@ -1,6 +1,6 @@
 //! Several statements that write, run together.
 
-use super::{Answered, Column, Tx, answered};
+use super::{Column, Tx};
 use crate::store::{Error, Result};
 use serde::Serialize;
 use sqlx::{Arguments, AssertSqlSafe, postgres::PgArguments, sqlite::SqliteArguments};
@@ -105,16 +105,14 @@ impl Writes {
     /// or is away.
     pub async fn run(self, tx: &mut Tx) -> Result<()> {
         match (self, tx) {
-            (Self::Postgres { sql, arguments, exact }, Tx::Postgres(Answered { tx, within }))
-                if !sql.is_empty() =>
-            {
+            (Self::Postgres { sql, arguments, exact }, Tx::Postgres(lease)) if !sql.is_empty() => {
                 // What is counted is run first, in the order of the counts: each waits for those who were faster in
                 // the same order as in every other transaction.
                 let counts: Vec<String> =
                     exact.iter().map(|(w, _)| format!("(select count(*) from w{w})")).collect();
                 let sql = format!("{sql} select array[{}]::bigint[]", counts.join(", "));
                 let query = sqlx::query_scalar_with(AssertSqlSafe(sql), arguments);
-                let written: Vec<i64> = answered(*within, query.fetch_one(&mut **tx)).await?;
+                let written: Vec<i64> = lease.ask(|connection| query.fetch_one(connection)).await?;
                 let wanted = exact.iter().map(|(_, rows)| *rows);
                 if !written.iter().map(|rows| rows.unsigned_abs()).eq(wanted) {
                     return Err(Error::Grew);

@@ -33,6 +33,12 @@ async fn without_a_good_key_every_path_answers_401_and_nothing_else() {
                 assert_eq!(api.get_as(wrong, path).await.refused(401), "invalid_api_key", "{path}");
             }
         }
+        // Nor does it tell what else is wrong.
+        for wrong in ["cus_00000000000000000000000000?color=red", "nobody", "%ff", "x?a=1&a=1"] {
+            let path = format!("/v1/customers/{wrong}");
+            assert_eq!(api.get_as(&unknown, &path).await.refused(401), "invalid_api_key", "{path}");
+            assert!([400, 404].contains(&api.get(&path).await.status), "{path}");
+        }
         let replay = "/v1/inbound-events/inb_00000000000000000000000000/replay";
         assert_eq!(
             Request::post(replay, b"").send(api.address).await.refused(401),
@@ -52,13 +58,20 @@ async fn a_key_is_taken_as_bearer_token_and_as_header_until_it_is_revoked() {
         let lower =
             Request::get("/v1/customers").header("Authorization", &format!("bearer {}", api.read));
         assert_eq!(lower.send(api.address).await.status, 200);
+        // One customer is read by a statement of its own, which finds the key too.
+        let (customer, _) = api.customer(named("ada")).await;
+        let one = Request::get(&format!("/v1/customers/{customer}")).key(&api.read);
+        assert_eq!(one.send(api.address).await.status, 200);
 
         let mut tx = api.db.begin().await.expect("a transaction");
         let key = keys::find(&mut tx, &api.read).await.expect("found").expect("known");
         assert!(keys::revoke(&mut tx, key.id, api.clock.now()).await.expect("revoked"));
         assert!(!keys::revoke(&mut tx, key.id, api.clock.now()).await.expect("only once"));
         tx.commit().await.expect("committed");
-        assert_eq!(own.send(api.address).await.refused(401), "invalid_api_key");
+        for asked in [&own, &one] {
+            assert_eq!(asked.send(api.address).await.refused(401), "invalid_api_key");
+        }
+        assert_eq!(api.get_as(&api.write, "/v1/customers").await.status, 200, "one key alone");
         api.stop().await;
     })
     .await;
@@ -77,7 +90,8 @@ async fn a_key_is_kept_as_a_hash_and_listed_by_its_hint_and_last_use() {
         let last: String = api.other.chars().skip(api.other.len() - 4).collect();
         assert_eq!(key.hint, format!("sk_test_…{last}"));
         assert_eq!((key.live, key.last_used_at), (false, None));
-        assert_eq!(api.get_as(&api.other, "/v1/customers").await.status, 200);
+        let one = "/v1/customers/cus_00000000000000000000000000";
+        assert_eq!(api.get_as(&api.other, one).await.status, 404);
         let used = eventually(
             "the use is written down",
             async || listed(&api).await[0].last_used_at,

@@ -25,6 +25,8 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_again() {
             refused.error()
         };
         assert_eq!((status, code.as_str()), (429, "rate_limited"));
+        let one = "/v1/customers/cus_00000000000000000000000000";
+        assert_eq!(api.get(one).await.refused(429), "rate_limited");
         // Each key for itself, and by each path.
         let body = br#"{"name": "Ada"}"#;
         let write = || {
