@@ -49,8 +49,9 @@ use tokio::{
     task::JoinSet,
 };
 
-/// The default of `database.connections`: the floor reads by as many.
+/// By how many connections the program reads, and the floor: the default of `database.connections`, and on SQLite always.
 const CONNECTIONS: u32 = 10;
+const SQLITE_READERS: u32 = 4;
 
 /// Connections that ask at once.
 const AT_ONCE: usize = 64;
@@ -212,9 +213,9 @@ async fn floor(
         Database::Postgres { .. } => {
             Pool::Postgres(PgPoolOptions::new().max_connections(CONNECTIONS).connect(&url).await?)
         }
-        Database::Sqlite(_) => {
-            Pool::Sqlite(SqlitePoolOptions::new().max_connections(CONNECTIONS).connect(&url).await?)
-        }
+        Database::Sqlite(_) => Pool::Sqlite(
+            SqlitePoolOptions::new().max_connections(SQLITE_READERS).connect(&url).await?,
+        ),
     };
     let floor = Floor { pool, hash: keys::hash(key).into(), clock: clock.clone() };
     let routes = Router::new().route("/v1/customers/{id}", get(select)).with_state(floor);

@@ -155,7 +155,7 @@ pub const CATALOGUE: &[Metric] = &[
         "customer_sync_deliveries_in_hand",
         Kind::Gauge,
         &[],
-        "Tries to deliver that are under way",
+        "Messages that are sent, wait for their turn, or are being recorded",
     ),
     metric(
         "customer_sync_delivery_duration_seconds",
