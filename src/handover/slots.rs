@@ -20,8 +20,9 @@ pub struct Bounds {
 }
 
 /// Whoever answers sooner may have more in hand, by as much as it is faster, while half of all slots are free: so that
-/// what is claimed and recorded at once grows with what an endpoint takes.
-pub const PROMPT: Duration = Duration::from_millis(250);
+/// what is claimed and recorded at once grows with what an endpoint takes, and is no more than it takes in a quarter of a
+/// second, which a new message may have to wait.
+pub const PROMPT: Duration = Duration::from_millis(60);
 
 /// How many slots an endpoint has that was never heard of.
 const FIRST: usize = 4;
