@@ -190,7 +190,9 @@ pub(super) async fn cancel(
                 let why = "this recovery does not run: it is done, or was called off";
                 return Err(ApiError::conflict("recovery_not_running", why));
             }
-            Ok(Done::new(StatusCode::OK, &of(tx, &caller_of, &id).await?))
+            let recovery = of(tx, &caller_of, &id).await?;
+            tracing::info!(recovery = %recovery.id, recovered = recovery.recovered, "a recovery is called off");
+            Ok(Done::new(StatusCode::OK, &recovery))
         })
     })
     .await

@@ -211,7 +211,8 @@ impl Db {
     }
 
     /// For a single statement that reads: it sees one state by itself, and takes one turn without a transaction
-    /// around it. Of several, each would see another state.
+    /// around it. Of several, each would see another state. What is set for a transaction, such as a statement's own
+    /// limit, has no effect here.
     ///
     /// # Errors
     /// When no connection is to be had.
