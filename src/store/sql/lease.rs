@@ -63,14 +63,14 @@ impl Lease {
         answer
     }
 
-    /// Makes everything in it last.
+    /// Makes everything in it last. In the words that sqlx uses, by which the tests' proxy knows them.
     pub(super) async fn commit(self) -> sqlx::Result<()> {
-        self.end("commit").await
+        self.end("COMMIT").await
     }
 
     /// Undoes everything in it.
     pub(super) async fn roll_back(self) -> sqlx::Result<()> {
-        self.end("rollback").await
+        self.end("ROLLBACK").await
     }
 
     async fn end(mut self, end: &'static str) -> sqlx::Result<()> {
