@@ -108,6 +108,9 @@ impl Db {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .acquire_timeout(PATIENCE)
+                // A file does not go away, and a sign of life costs a turn to the connection's thread; one is asked for
+                // after each use.
+                .test_before_acquire(false)
                 // A full disk makes SQLite roll a transaction back by itself; sqlx 0.9.0 then fails to roll it back,
                 // counts it as open for ever, and could never begin another one on that connection.
                 .before_acquire(|connection, _| {
