@@ -86,7 +86,7 @@ pub(super) async fn one(
     };
     let caller = admit(&state, held, Scope::Read)?;
     match customer {
-        Some(customer) => Ok(Json(customer)),
+        Some(customer) => Ok(Json(*customer)),
         None => searched(&state, &caller, id).await.map(Json),
     }
 }

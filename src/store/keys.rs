@@ -113,6 +113,7 @@ pub struct Held {
 
 /// The same as a statement tells it, whatever else it reads.
 #[derive(sqlx::FromRow)]
+#[expect(clippy::struct_field_names, reason = "columns beside those of other tables")]
 pub(super) struct HeldRow {
     key_id: KeyId,
     key_environment: String,

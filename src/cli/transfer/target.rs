@@ -89,7 +89,6 @@ fn alone(partial: &Path) -> anyhow::Result<File> {
     loop {
         let file = options.open(partial).with_context(|| cannot(partial))?;
         match file.try_lock() {
-            Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let partial = partial.display();
                 bail!(
@@ -97,7 +96,7 @@ fn alone(partial: &Path) -> anyhow::Result<File> {
                 )
             }
             // There are file systems without locks, and each says so in its own way.
-            Err(TryLockError::Error(_)) => {}
+            Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         // Whoever had it may just have given it its name.
         let opened = file.metadata().with_context(|| cannot(partial))?;

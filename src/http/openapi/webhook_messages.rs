@@ -34,7 +34,7 @@ pub(super) fn operations() -> Vec<Operation> {
     .paged::<MessageId>()
     .query_id::<EndpointId>("endpoint_id", "To this endpoint.")
     .query("status", "Of this status.", words(&MessageStatus::ALL.map(MessageStatus::as_str)));
-    vec![
+    let mut operations = vec![
         since_and_until(list, "Written then or later.", "Written before.").answers(
             200,
             "A page.",
@@ -95,6 +95,13 @@ pub(super) fn operations() -> Vec<Operation> {
         .answers(202, "It is begun.", Shape::of::<Recovery>())
         .leads("$response.body#/id", ABOUT_RECOVERY)
         .refuses(404, &["webhook_endpoint_not_found"]),
+    ];
+    operations.extend(recoveries());
+    operations
+}
+
+fn recoveries() -> Vec<Operation> {
+    vec![
         Operation::get(
             "/v1/webhook-recoveries",
             (

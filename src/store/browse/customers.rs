@@ -97,7 +97,7 @@ pub enum ForHolder {
     /// The key is not known, or was revoked.
     Refused,
     /// The key is good, and this is the customer.
-    Here(keys::Held, Customer),
+    Here(keys::Held, Box<Customer>),
     /// The key is good; the customer is to be looked for by [`customer`].
     Unseen(keys::Held),
 }
@@ -128,7 +128,8 @@ pub async fn customer_for(
     let person = first.person.map(|person| person.0).unwrap_or_default();
     let subscription = stored(first.subscription_status.as_deref(), id)?;
     let spend = lines.filter_map(Beside::line).collect();
-    Ok(ForHolder::Here(key, Customer::assemble(row, person, &spend, subscription)))
+    let customer = Customer::assemble(row, person, &spend, subscription);
+    Ok(ForHolder::Here(key, Box::new(customer)))
 }
 
 /// The status of the best subscription as it was written.
