@@ -194,11 +194,10 @@ async fn histories_under_faults_end_in_the_truth_on_sqlite() {
 /// A kind of fault that no run ever meets tests nothing.
 #[test]
 fn every_kind_of_fault_is_met() {
-    let served = |random: &mut Random| rig::plan(random, rig::SERVED, 140);
-    let embedded = |random: &mut Random| rig::embedded(random, 80);
-    let plans: [(rig::Kinds, &dyn Fn(&mut Random) -> Vec<Fault>); 2] =
-        [(rig::SERVED, &served), (rig::EMBEDDED, &embedded)];
-    for (all, plan) in plans {
+    type Plan = fn(&mut Random) -> Vec<Fault>;
+    let served: Plan = |random| rig::plan(random, rig::SERVED, 140);
+    let embedded: Plan = |random| rig::embedded(random, 80);
+    for (all, plan) in [(rig::SERVED, served), (rig::EMBEDDED, embedded)] {
         let made = plan(&mut Random(1));
         let missing: Vec<&Fault> =
             all.iter().map(|(fault, ..)| fault).filter(|fault| !made.contains(fault)).collect();
