@@ -144,6 +144,21 @@ async fn an_endpoint_has_no_more_requests_at_once_than_it_may() {
 }
 
 #[tokio::test]
+async fn a_process_has_no_more_requests_at_once_than_it_may() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        receiver.always("/", Reply::Slow(millis(20)));
+        let (endpoint, _) = setup.endpoint(&receiver.url("/"), &["*"]).await;
+        let running = setup.start(Settings { per_endpoint: 3, total: 2, ..settings() });
+        setup.tell(30, EventType::CustomerCreated, Some(&running.handover)).await;
+        setup.all_are(endpoint, "delivered").await;
+        assert_eq!((receiver.count("/"), receiver.most_at_once()), (30, 2));
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_backlog_is_worked_off_as_slots_become_free() {
     on_both(async |database| {
         let (setup, receiver) = (Setup::new(database), Receiver::start().await);
