@@ -4,57 +4,35 @@
 use crate::{
     handover::{Handover, Slot},
     model::{
-        endpoint::Subscription,
+        endpoint::{Audience, Subscription},
         id::MessageId,
         message::{Leased, OutgoingEvent},
         time::Timestamp,
     },
     store::{
-        self, Tx, Writes, endpoints,
+        Writes,
         messages::{self, NewEvent, NewMessage},
     },
 };
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The endpoints that are told of changes now, and the time by which their messages are due.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    subscriptions: Vec<Subscription>,
-    now: Timestamp,
-}
-
-/// Reads which endpoints take messages, unless there is nothing to tell. `now` counts where the database has no clock of
-/// its own.
+/// Writes the events that some enabled endpoint of their environment takes, and a message for each such endpoint: three
+/// statements at most.
 ///
-/// # Errors
-/// When the database fails.
-pub async fn open(tx: &mut Tx, events: &[OutgoingEvent], now: Timestamp) -> store::Result<Outbox> {
-    if events.is_empty() {
-        return Ok(Outbox::default());
-    }
-    let (subscriptions, now) = endpoints::subscriptions(tx, now).await?;
-    Ok(Outbox { subscriptions, now })
-}
-
-impl Outbox {
-    /// Writes the events that some enabled endpoint of their environment takes, and a message for each such
-    /// endpoint: three statements at most.
-    ///
-    /// Messages to endpoints with a free slot are leased as they are written, and returned: they are to be sent
-    /// over after the commit, or dropped with the transaction. The others are due at once.
-    pub fn write(
-        &self,
-        writes: &mut Writes,
-        events: &[OutgoingEvent],
-        new_id: impl FnMut() -> Uuid + Send,
-        handover: Option<&Handover>,
-    ) -> Vec<(Leased, Slot)> {
-        let told = recipients(events, &self.subscriptions);
-        let batch = assemble(&told, new_id, handover, self.now);
-        messages::add(writes, &batch.events, &batch.messages, self.now);
-        batch.handed_over
-    }
+/// Messages to endpoints with a free slot are leased as they are written, and returned: they are to be sent over after
+/// the commit, or dropped with the transaction. The others are due at once.
+pub fn write(
+    audience: &Audience,
+    writes: &mut Writes,
+    events: &[OutgoingEvent],
+    new_id: impl FnMut() -> Uuid + Send,
+    handover: Option<&Handover>,
+) -> Vec<(Leased, Slot)> {
+    let told = recipients(events, &audience.subscriptions);
+    let batch = assemble(&told, new_id, handover, audience.now);
+    messages::add(writes, &batch.events, &batch.messages, audience.now);
+    batch.handed_over
 }
 
 /// Which events are told, each with the endpoints that take it.

@@ -216,7 +216,7 @@ impl Pipeline {
         now: Timestamp,
     ) -> store::Result<()> {
         let mut tx = self.db.begin_batch().await?;
-        let mut world = load::load(&mut tx, closure, &self.keyring).await?;
+        let mut world = load::load(&mut tx, closure, &self.keyring, now).await?;
         let due: Vec<_> = world
             .subscriptions
             .iter()
@@ -295,16 +295,8 @@ impl Pipeline {
         pace: Pace,
     ) -> store::Result<Vec<Disposition>> {
         let now = self.time(batch).await?;
-        let mut new_id = || self.clock.new_id();
-        let entries: Vec<Entry> = batch
-            .iter()
-            .enumerate()
-            .flat_map(|(n, arrival)| {
-                let verified = arrival.replays.is_some_and(|replayed| replayed.verified);
-                read::read(n, arrival.raw, verified, &self.sources, now, &mut new_id)
-            })
-            .collect();
-        match self.commit_retried(batch, &entries, pace, now).await {
+        let (tx, entries) = self.begin(batch, now).await?;
+        match self.commit_retried(tx, batch, &entries, pace, now).await {
             Err(error) if error.may_blame_data() || error.is_timeout() => match batch {
                 [] => Ok(Vec::new()),
                 [_] if error.is_timeout() => Err(error),
@@ -323,6 +315,32 @@ impl Pipeline {
             },
             committed => committed,
         }
+    }
+
+    /// Begins a transaction, and reads the messages while the database does so: one that comes alone waits for every
+    /// turn. SQLite has one writer, which nobody is to wait for while we read.
+    async fn begin(
+        &self,
+        batch: &[Arrival<'_>],
+        now: Timestamp,
+    ) -> store::Result<(Tx, Vec<Entry>)> {
+        if self.db.is_shared() {
+            let entries = async { self.read(batch, now) };
+            let (tx, entries) = tokio::join!(self.db.begin_batch(), entries);
+            return Ok((tx?, entries));
+        }
+        let entries = self.read(batch, now);
+        Ok((self.db.begin_batch().await?, entries))
+    }
+
+    /// Stages 2 and 3 of each message.
+    fn read(&self, batch: &[Arrival<'_>], now: Timestamp) -> Vec<Entry> {
+        let mut new_id = || self.clock.new_id();
+        let read = |(n, arrival): (usize, &Arrival<'_>)| {
+            let verified = arrival.replays.is_some_and(|replayed| replayed.verified);
+            read::read(n, arrival.raw, verified, &self.sources, now, &mut new_id)
+        };
+        batch.iter().enumerate().flat_map(read).collect()
     }
 
     /// The time of recording, which no receipt is later than (semantics 1): the database's where processes share one,
@@ -352,11 +370,14 @@ impl Pipeline {
         // One item of a batch cannot be checked again by itself.
         let verified = poisonous.replays.is_some_and(|replayed| replayed.verified);
         let entry = read::rejected(0, id, poisonous.raw, source, verified, why, now);
-        self.commit_retried(&[poisonous], &[entry], Pace::Usual, now).await
+        let tx = self.db.begin_batch().await?;
+        self.commit_retried(tx, &[poisonous], &[entry], Pace::Usual, now).await
     }
 
+    /// In a transaction that has just begun, and where that loses to another one, in a new one.
     async fn commit_retried(
         &self,
+        mut tx: Tx,
         batch: &[Arrival<'_>],
         entries: &[Entry],
         pace: Pace,
@@ -377,31 +398,32 @@ impl Pipeline {
         closure.mention(believed.flat_map(|entry| self.mentioned(entry)));
         let mut conflicts = 0;
         loop {
-            match self.commit(batch, entries, &mut closure, pace, now).await {
+            match self.commit(tx, batch, entries, &mut closure, pace, now).await {
                 Ok(dispositions) => return Ok(dispositions),
                 Err(error) => conflicts = lost(error, conflicts).await?,
             }
+            tx = self.db.begin_batch().await?;
         }
     }
 
     /// One transaction: record, load, decide, write, tell.
     async fn commit(
         &self,
+        mut tx: Tx,
         batch: &[Arrival<'_>],
         entries: &[Entry],
         closure: &mut Closure,
         pace: Pace,
         now: Timestamp,
     ) -> store::Result<Vec<Disposition>> {
-        let mut tx = self.db.begin_batch().await?;
         if pace == Pace::Patient {
             tx.be_patient().await?;
         }
         let replayed: Vec<InboundId> =
             batch.iter().filter_map(|arrival| Some(arrival.replays?.id)).collect();
         inbox::remove(&mut tx, &replayed).await?;
-        let new = inbox::record(&mut tx, &folded(entries), now).await?;
-        let mut world = load::load(&mut tx, closure, &self.keyring).await?;
+        let (new, mut world) =
+            load::record(&mut tx, &folded(entries), closure, &self.keyring, now).await?;
         let mut applied = self.apply(&mut world, batch, entries, &new, now);
         load::check(&world, closure)?;
         if batch.iter().all(|arrival| arrival.quiet) {
@@ -415,8 +437,9 @@ impl Pipeline {
         if !queued.is_empty() {
             store::queue::remove(&mut tx, &queued).await?;
         }
-        tx.commit().await?;
+        let committed = tx.commit_and_keep().await?;
         self.hand_over(handed_over);
+        drop(committed);
         Ok(dispositions(batch.len(), entries, &new, &corrections))
     }
 
@@ -515,7 +538,6 @@ impl Pipeline {
         applied: Applied,
         now: Timestamp,
     ) -> store::Result<Vec<(Leased, Slot)>> {
-        let outbox = outbox::open(tx, &applied.outgoing, now).await?;
         let mut writes = tx.writes();
         write::write(tx, &mut writes, world, &applied.subjects, now).await?;
         if write::concludes(world) {
@@ -524,8 +546,8 @@ impl Pipeline {
             writes = tx.writes();
         }
         let new_id = || self.clock.new_id();
-        let handed_over =
-            outbox.write(&mut writes, &applied.outgoing, new_id, self.handover.as_ref());
+        let (told, handover) = (&applied.outgoing, self.handover.as_ref());
+        let handed_over = outbox::write(&world.audience, &mut writes, told, new_id, handover);
         writes.run(tx).await?;
         Ok(handed_over)
     }

@@ -1,8 +1,8 @@
 //! Reads, under locks, the part of the state that a batch can touch.
 //!
-//! Locks are taken class by class, each in one order, so that no two workers wait for each other: e-mail
-//! addresses, references by whole components, then payments, subscriptions, customers. What the locked rows name and was not
-//! known before makes the batch begin again with the larger set.
+//! Locks are taken class by class, each in one order, so that no two workers wait for each other: e-mail addresses,
+//! references by whole components with the payments that are named, customers, other payments, subscriptions. What the
+//! locked rows name and was not known before makes the batch begin again with the larger set.
 
 use crate::{
     apply::{
@@ -17,17 +17,19 @@ use crate::{
         customer::{Spend, Totals},
         event::Assertions,
         id::{CustomerId, PaymentId, SubscriptionId},
+        money::Currency,
         payment::PaymentKey,
         reference::{Kind, Reference, ReferenceId},
         subscription::{SubscriptionKey, SubscriptionStatus},
+        time::Timestamp,
     },
     store::{
-        self, Error, Result, Tx,
-        reach::{Held, Named, Names},
+        self, Error, Result, Tx, inbox,
+        reach::{Names, Reached},
     },
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 use uuid::Uuid;
@@ -120,32 +122,66 @@ impl Closure {
 /// # Errors
 /// [`Error::Grew`] when it turned out to touch more: `closure` then holds it, and the batch begins again in
 /// a new transaction. Else when the database fails.
-pub async fn load(tx: &mut Tx, closure: &mut Closure, keyring: &Keyring) -> Result<World> {
-    let mut world = World { matching: closure.matching, ..World::default() };
+pub async fn load(
+    tx: &mut Tx,
+    closure: &mut Closure,
+    keyring: &Keyring,
+    now: Timestamp,
+) -> Result<World> {
     if closure.matching {
         addresses::lock(tx, closure).await?;
     }
-    let Named { payments: found, subscriptions, components } =
-        store::reach::named(tx, &names(closure)).await?;
-    let mut payments: BTreeSet<Uuid> = found.iter().map(|name| name.payment_id).collect();
-    let mut subscriptions: BTreeSet<Uuid> = subscriptions.iter().map(|id| id.0).collect();
-    subscriptions.extend(&closure.subscription_ids);
+    let reached = store::reach::reached(tx, &names(closure)).await?;
+    load_reached(tx, reached, closure, keyring, now).await
+}
 
-    lock_references(tx, &components, &mut world).await?;
-    let members: BTreeSet<ReferenceId> = world.references.keys().copied().collect();
-    let held = if members.is_empty() {
-        Held::default()
-    } else {
-        store::reach::held(tx, &components, &members).await?
-    };
-    subscriptions.extend(held.subscriptions);
-    if closure.deletes || world.references.values().any(|node| node.deleted_at.is_some()) {
-        payments.extend(store::references::payments(tx, members.iter().copied()).await?);
-        payments.extend(store::payments::matched_at(tx, members.iter().copied()).await?);
+/// Records the events of a batch, and loads what it touches; with the ids of the new ones.
+///
+/// # Errors
+/// As for [`load`].
+pub async fn record(
+    tx: &mut Tx,
+    records: &[inbox::Record],
+    closure: &mut Closure,
+    keyring: &Keyring,
+    now: Timestamp,
+) -> Result<(HashSet<Uuid>, World)> {
+    if closure.matching {
+        // The addresses' locks come between the inbox's rows and the look-up, which their holders add to.
+        let new = inbox::record(tx, records, now).await?;
+        return Ok((new, load(tx, closure, keyring, now).await?));
     }
-    payments.extend(addresses::payments(tx, closure).await?);
-    lock_payments(tx, &payments, closure, &mut world).await?;
-    for name in found {
+    let (new, reached) =
+        store::reach::recorded_and_reached(tx, records, now, &names(closure)).await?;
+    Ok((new, load_reached(tx, reached, closure, keyring, now).await?))
+}
+
+async fn load_reached(
+    tx: &mut Tx,
+    reached: Reached,
+    closure: &mut Closure,
+    keyring: &Keyring,
+    now: Timestamp,
+) -> Result<World> {
+    let mut world = World { matching: closure.matching, ..World::default() };
+    add_references(reached.references, &mut world)?;
+    let members: BTreeSet<ReferenceId> = world.references.keys().copied().collect();
+    let held = store::reach::held(tx, &reached.components, &members, now).await?;
+    world.audience = held.audience;
+    add_customers(held.customers, &mut world);
+    let mut more = BTreeSet::new();
+    if closure.deletes || world.references.values().any(|node| node.deleted_at.is_some()) {
+        more.extend(store::references::payments(tx, members.iter().copied()).await?);
+        more.extend(store::payments::matched_at(tx, members.iter().copied()).await?);
+    }
+    more.extend(addresses::payments(tx, closure).await?);
+    let mut payments = reached.payments;
+    for payment in &payments {
+        more.remove(&payment.id);
+    }
+    payments.extend(store::payments::lock(tx, &more).await?);
+    add_payments(payments, closure, &mut world)?;
+    for name in reached.names {
         // Another worker joined it into a second payment while its lock was awaited: its names are that one's.
         let joined = world.payments.get(&PaymentId(name.payment_id));
         if joined.is_some_and(|payment| payment.absorbed_into.is_some()) {
@@ -156,8 +192,10 @@ pub async fn load(tx: &mut Tx, closure: &mut Closure, keyring: &Keyring) -> Resu
         let id = PaymentId(name.payment_id);
         world.payment_keys.insert((name.environment.into(), key), id);
     }
+    let mut subscriptions: BTreeSet<Uuid> = reached.subscriptions.iter().map(|id| id.0).collect();
+    subscriptions.extend(&closure.subscription_ids);
+    subscriptions.extend(held.subscriptions);
     lock_subscriptions(tx, &subscriptions, closure, &mut world).await?;
-    load_customers(tx, &mut world).await?;
     load_spend(tx, held.totals, &mut world).await?;
     plant(&mut world, keyring);
     if closure.matching {
@@ -213,11 +251,8 @@ fn subscription_names(closure: &Closure) -> Vec<store::subscriptions::Name> {
         .collect()
 }
 
-async fn lock_references(tx: &mut Tx, components: &[Uuid], world: &mut World) -> Result<()> {
-    if components.is_empty() {
-        return Ok(());
-    }
-    for row in store::references::lock(tx, components).await? {
+fn add_references(rows: Vec<store::references::Row>, world: &mut World) -> Result<()> {
+    for row in rows {
         let kind = kind_from(&row)?;
         world.add_reference(
             ReferenceId(row.id),
@@ -230,7 +265,7 @@ async fn lock_references(tx: &mut Tx, components: &[Uuid], world: &mut World) ->
                 component: row.component,
                 root: ReferenceId(row.id),
                 closed: row.closed,
-                deleted_at: row.deleted_before.then_some(crate::model::time::Timestamp::UNKNOWN),
+                deleted_at: row.deleted_before.then_some(Timestamp::UNKNOWN),
                 customer: row.customer_id.map(CustomerId),
                 rest: Spend::new(),
                 stored_customer: row.customer_id.map(CustomerId),
@@ -270,14 +305,13 @@ fn covers(world: &World, closure: &mut Closure, names: impl Iterator<Item = Refe
     covered
 }
 
-async fn lock_payments(
-    tx: &mut Tx,
-    ids: &BTreeSet<Uuid>,
+fn add_payments(
+    rows: Vec<store::payments::Row>,
     closure: &mut Closure,
     world: &mut World,
 ) -> Result<()> {
     let mut grew = false;
-    for row in store::payments::lock(tx, ids).await? {
+    for row in rows {
         let owner = row.owner_id.map(ReferenceId);
         grew |= !covers(world, closure, row.facts.references.all().chain(owner));
         let figures = facts::figures(&row.facts);
@@ -350,12 +384,8 @@ async fn lock_subscriptions(
     if grew { Err(Error::Grew) } else { Ok(()) }
 }
 
-async fn load_customers(tx: &mut Tx, world: &mut World) -> Result<()> {
-    let roots: Vec<ReferenceId> = world.references.keys().copied().collect();
-    if roots.is_empty() {
-        return Ok(());
-    }
-    for row in store::customers::lock(tx, roots).await? {
+fn add_customers(rows: Vec<store::customers::Row>, world: &mut World) {
+    for row in rows {
         world.add_customer(
             CustomerId(row.id),
             CustomerNode {
@@ -375,7 +405,6 @@ async fn load_customers(tx: &mut Tx, world: &mut World) -> Result<()> {
             },
         );
     }
-    Ok(())
 }
 
 /// Keeps each reference's totals, and takes the loaded payments out of them: what is left are the others.
@@ -392,10 +421,18 @@ async fn load_spend(
             loaded.entry(owner).or_default().entry(currency).or_default().add(&totals);
         }
     }
+    // Where all of a reference's payments are loaded, none is left whose time would matter.
+    let has_others = |owner: &ReferenceId, currency: &Option<Currency>, totals: &Totals| {
+        let all = stored.get(owner).and_then(|spend| spend.get(currency));
+        all.is_some_and(|all| all.payment_count > totals.payment_count)
+    };
     let spans: Vec<store::totals::Span> = loaded
         .iter()
-        .flat_map(|(owner, spend)| spend.keys().map(move |currency| (owner, currency)))
-        .map(|(owner, currency)| store::totals::Span {
+        .flat_map(|(owner, spend)| {
+            spend.iter().map(move |(currency, totals)| (owner, currency, totals))
+        })
+        .filter(|(owner, currency, totals)| has_others(owner, currency, totals))
+        .map(|(owner, currency, _)| store::totals::Span {
             owner_id: owner.0,
             currency: currency.map_or_else(String::new, String::from),
         })

@@ -5,6 +5,7 @@ use crate::{
     model::{
         contact::AddressId,
         customer::{Customer, Spend, Totals},
+        endpoint::Audience,
         id::{CustomerId, PaymentId, SubscriptionId},
         is_live,
         payment::{Payment, PaymentFacts, PaymentKey},
@@ -215,6 +216,8 @@ pub struct World {
     pub erased: Erased,
     /// What two sources say and cannot both be true.
     pub conflicts: Vec<Conflict>,
+    /// Who is told of what becomes of it.
+    pub audience: Audience,
 }
 
 /// Something that two sources say and that cannot both be true.

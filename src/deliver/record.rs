@@ -251,7 +251,7 @@ async fn tell_the_others(
     let Some(endpoint) = endpoints::get(tx, gone).await? else { return Ok(()) };
     tracing::warn!(endpoint = %gone, "an endpoint is switched off: {reason}");
     let environment = endpoint.spec.environment.clone();
-    let (mut others, _) = endpoints::subscriptions(tx, now).await?;
+    let mut others = endpoints::audience(tx, now).await?.subscriptions;
     others.retain(|other| other.takes(&environment, EventType::EndpointDisabled));
     let id = EventId(shared.clock.new_id());
     let told: Vec<NewMessage> = others

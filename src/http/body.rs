@@ -99,6 +99,20 @@ impl FromRequest<Arc<State>> for Whole {
     }
 }
 
+/// The same of which all is said by its path: it has no body.
+#[derive(Debug)]
+pub(super) struct Bare(pub(super) Whole);
+
+impl FromRequest<Arc<State>> for Bare {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, ApiError> {
+        let whole = Whole::from_request(request, state).await?;
+        whole.nothing()?;
+        Ok(Self(whole))
+    }
+}
+
 impl Whole {
     /// The fields of its JSON object.
     ///

@@ -3,11 +3,11 @@
 use super::{
     State,
     auth::{Administrator, Reader},
-    body::Whole,
+    body::Bare,
     customers::no_such_cursor,
     error::ApiError,
     idempotency::{self, Done},
-    query::Query,
+    query::{NoQuery, Query},
 };
 use crate::{
     model::{answer::List, conflict::Conflict, id::ConflictId},
@@ -42,11 +42,9 @@ pub(super) async fn resolve(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let id: ConflictId = id.parse().map_err(|_| unknown())?;
     let (environment, now) = (caller.environment.clone(), state.clock().now());
     idempotency::once(&state, &caller, &request, move |tx| {

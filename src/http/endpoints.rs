@@ -5,10 +5,10 @@ mod fields;
 use super::{
     State,
     auth::{Administrator, Reader},
-    body::{self, Whole},
+    body::{self, Bare, Whole},
     error::ApiError,
     idempotency::{self, Done},
-    query::Query,
+    query::NoQuery,
 };
 use crate::{
     deliver::{
@@ -123,10 +123,9 @@ pub(super) struct Tested {
 pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let (spec, secret) = fields::new(request.fields()?, &caller.environment)?;
     let id = EndpointId(state.clock().new_id());
     let (keyring, guard) = (state.pipeline.keyring.clone(), state.settings.webhooks.guard.clone());
@@ -145,9 +144,8 @@ pub(super) async fn create(
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<List<Endpoint>>, ApiError> {
-    query.finish()?;
     let mut tx = state.snapshot().await?;
     let now = now(&mut tx, state.clock().now()).await?;
     let mut all = Vec::new();
@@ -162,9 +160,8 @@ pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Endpoint>, ApiError> {
-    query.finish()?;
     let mut tx = state.snapshot().await?;
     let now = now(&mut tx, state.clock().now()).await?;
     let endpoint = of(&mut tx, &caller, &id).await?;
@@ -183,10 +180,9 @@ pub(super) async fn change(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let id: EndpointId = id.parse().map_err(|_| unknown())?;
     let change = fields::change(request.fields()?)?;
     let (keyring, guard) = (state.pipeline.keyring.clone(), state.settings.webhooks.guard.clone());
@@ -216,11 +212,9 @@ pub(super) async fn delete(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let id: EndpointId = id.parse().map_err(|_| unknown())?;
     let (environment, clock) = (caller.environment.clone(), state.clock().now());
     idempotency::once(&state, &caller, &request, move |tx| {
@@ -239,10 +233,9 @@ pub(super) async fn rotate(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let id: EndpointId = id.parse().map_err(|_| unknown())?;
     let mut given = (None, OVERLAP);
     if !request.body.bytes.is_empty() {
@@ -273,11 +266,9 @@ pub(super) async fn test(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let id: EndpointId = id.parse().map_err(|_| unknown())?;
     let (tester, of) = (state.tester()?, state.clone());
     let held = idempotency::hold(&state, &caller, &request)?;

@@ -3,11 +3,11 @@
 use super::{
     State,
     auth::{Administrator, Reader},
-    body::{self, Whole},
+    body::{self, Bare, Whole},
     customers::no_such_cursor,
     error::ApiError,
     idempotency::{self, Done},
-    query::Query,
+    query::{NoQuery, Query},
 };
 use crate::{
     model::{
@@ -96,9 +96,8 @@ pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Detail>, ApiError> {
-    query.finish()?;
     let id = id.parse().map_err(|_| unknown())?;
     let mut tx = state.snapshot().await?;
     let event =
@@ -134,10 +133,9 @@ pub(super) struct Replays {
 pub(super) async fn replay_all(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let verdict = fields.need("verdict", |value| {
         let verdict = value.as_str().and_then(Verdict::from_name);
@@ -234,11 +232,9 @@ pub(super) async fn replay(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let held = idempotency::hold(&state, &caller, &request)?;
     let of = state.clone();
     state

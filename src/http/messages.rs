@@ -3,12 +3,12 @@
 use super::{
     State,
     auth::{Administrator, Reader},
-    body::Whole,
+    body::Bare,
     customers::no_such_cursor,
     endpoints::now,
     error::ApiError,
     idempotency::{self, Done},
-    query::Query,
+    query::{NoQuery, Query},
 };
 use crate::{
     model::{
@@ -85,9 +85,8 @@ pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Detail>, ApiError> {
-    query.finish()?;
     let mut tx = state.snapshot().await?;
     let message = of(&mut tx, &caller, &id).await?;
     let body = browse::message_body(&mut tx, message.id).await?.unwrap_or_default();
@@ -100,9 +99,8 @@ pub(super) async fn attempts(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<List<Attempt>>, ApiError> {
-    query.finish()?;
     let mut tx = state.snapshot().await?;
     let message = of(&mut tx, &caller, &id).await?;
     let mut all = messages::attempts(&mut tx, message.id).await?;
@@ -121,11 +119,9 @@ pub(super) async fn resend(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let (caller_of, clock) = (caller.clone(), state.clock().now());
     idempotency::once(&state, &caller, &request, move |tx| {
         Box::pin(async move {
@@ -151,11 +147,9 @@ pub(super) async fn cancel(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let (caller_of, clock) = (caller.clone(), state.clock().now());
     idempotency::once(&state, &caller, &request, move |tx| {
         Box::pin(async move {

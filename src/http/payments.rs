@@ -2,7 +2,13 @@
 
 pub(super) mod link;
 
-use super::{State, auth::Reader, customers::no_such_cursor, error::ApiError, query::Query};
+use super::{
+    State,
+    auth::Reader,
+    customers::no_such_cursor,
+    error::ApiError,
+    query::{NoQuery, Query},
+};
 use crate::{
     model::{answer::List, payment::Payment},
     store::browse,
@@ -33,9 +39,8 @@ pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Payment>, ApiError> {
-    query.finish()?;
     let id = id.parse().map_err(|_| unknown())?;
     let mut tx = state.single().await?;
     let payment = browse::payment(&mut tx, &caller.environment, id).await?;

@@ -1,6 +1,6 @@
 //! `/v1/customers/{id}/provenance`.
 
-use super::{State, auth::Reader, customers::resolved, error::ApiError, query::Query};
+use super::{State, auth::Reader, customers::resolved, error::ApiError, query::NoQuery};
 use crate::{model::provenance::Provenance, pipeline};
 use axum::{
     Json,
@@ -13,9 +13,8 @@ pub(super) async fn of_customer(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Provenance>, ApiError> {
-    query.finish()?;
     let mut tx = state.snapshot().await?;
     let customer_id = resolved(&mut tx, &caller, &id).await?;
     let fields = pipeline::provenance(&mut tx, customer_id).await?;

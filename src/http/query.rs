@@ -26,6 +26,19 @@ impl FromRequestParts<Arc<State>> for Query {
     }
 }
 
+/// A request to a path that takes no parameter.
+#[derive(Debug)]
+pub(super) struct NoQuery;
+
+impl FromRequestParts<Arc<State>> for NoQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        Query::from_request_parts(parts, state).await?.finish()?;
+        Ok(Self)
+    }
+}
+
 impl Query {
     fn parse(text: &str) -> Result<Self, ApiError> {
         let mut all = BTreeMap::new();

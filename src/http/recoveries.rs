@@ -3,11 +3,11 @@
 use super::{
     State,
     auth::{Administrator, Reader},
-    body::{Fields, Whole},
+    body::{Bare, Fields, Whole},
     endpoints::{self, now},
     error::ApiError,
     idempotency::{self, Done},
-    query::{self, Query},
+    query::{self, NoQuery},
 };
 use crate::{
     model::{
@@ -49,10 +49,9 @@ pub(super) async fn of_endpoint(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let since = Some(fields.need("since", |value| time(&value))?);
     let until = until(&mut fields, since)?;
@@ -65,10 +64,9 @@ pub(super) async fn of_endpoint(
 pub(super) async fn of_filter(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let pattern = |value: Value| match value {
         Value::String(pattern) if EventType::is_pattern(&pattern) => Ok(pattern),
@@ -133,9 +131,8 @@ pub(super) async fn list_of_endpoint(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<List<Recovery>>, ApiError> {
-    query.finish()?;
     let mut tx = state.snapshot().await?;
     let endpoint = endpoints::of(&mut tx, &caller, &id).await?.id;
     Ok(Json(List::whole(recoveries::list(&mut tx, &caller.environment, Some(endpoint)).await?)))
@@ -145,9 +142,8 @@ pub(super) async fn list_of_endpoint(
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<List<Recovery>>, ApiError> {
-    query.finish()?;
     let mut tx = state.single().await?;
     Ok(Json(List::whole(recoveries::list(&mut tx, &caller.environment, None).await?)))
 }
@@ -157,9 +153,8 @@ pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Recovery>, ApiError> {
-    query.finish()?;
     let mut tx = state.single().await?;
     of(&mut tx, &caller, &id).await.map(Json)
 }
@@ -176,11 +171,9 @@ pub(super) async fn cancel(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let (caller_of, clock) = (caller.clone(), state.clock().now());
     idempotency::once(&state, &caller, &request, move |tx| {
         Box::pin(async move {

@@ -198,6 +198,15 @@ pub struct Endpoint {
     pub updated_at: Timestamp,
 }
 
+/// The endpoints that are told of changes now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Audience {
+    /// What the enabled ones are told, by the endpoints' ids.
+    pub subscriptions: Vec<Subscription>,
+    /// The time by which messages to them are due: the database's, where it has a clock of its own.
+    pub now: Timestamp,
+}
+
 /// Which types of which environment an enabled endpoint is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscription {

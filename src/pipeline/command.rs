@@ -115,7 +115,7 @@ impl Pipeline {
     }
 
     async fn attempt(&self, order: &Order<'_>, closure: &mut Closure) -> store::Result<Carried> {
-        let mut tx = self.db.begin_batch().await?;
+        let mut tx = self.db.begin_by_key().await?;
         let mut handed_over = Vec::new();
         let carried = self.attempt_in(&mut tx, order, closure, &mut handed_over).await;
         if matches!(carried, Ok(Carried::Out(_))) {
@@ -146,7 +146,7 @@ impl Pipeline {
         if let Some(refusal) = find(tx, order, closure).await? {
             return Ok(Carried::Refused(refusal));
         }
-        let mut world = load::load(tx, closure, &self.keyring).await?;
+        let mut world = load::load(tx, closure, &self.keyring, now).await?;
         let asking = Asking {
             environment: order.environment,
             keyring: &self.keyring,

@@ -35,7 +35,7 @@ pub struct Row {
 }
 
 #[derive(sqlx::FromRow)]
-struct Columns {
+pub(super) struct Columns {
     id: Key,
     environment: String,
     root_id: Key,
@@ -46,25 +46,9 @@ struct Columns {
     updated_at: Timestamp,
 }
 
-/// Locks the customers of some roots in one order and reads them, gone ones too.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lock(tx: &mut Tx, roots: impl IntoIterator<Item = ReferenceId>) -> Result<Vec<Row>> {
-    // Differs because SQLite has one writer: its transaction is the lock.
-    let sql = tx.pick(
-        "select id, environment, root_id, version, deleted, absorbed_into, created_at, updated_at
-         from customers where root_id in
-             (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
-         order by id for update",
-        "select id, environment, root_id, version, deleted, absorbed_into, created_at, updated_at
-         from customers where root_id in (select value->>'id' from jsonb_each($1)) order by id",
-    );
-    let roots = roots.into_iter().map(|root| root.0);
-    let rows: Vec<Columns> = tx.query(sql).bind_ids(roots).all().await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Row {
+impl From<Columns> for Row {
+    fn from(row: Columns) -> Self {
+        Self {
             id: row.id.0,
             environment: row.environment,
             root_id: row.root_id.0,
@@ -73,8 +57,8 @@ pub async fn lock(tx: &mut Tx, roots: impl IntoIterator<Item = ReferenceId>) -> 
             absorbed_into: row.absorbed_into.map(|key| key.0),
             created_at: row.created_at,
             updated_at: row.updated_at,
-        })
-        .collect())
+        }
+    }
 }
 
 /// The reference at whose top a customer stands, or stood before it was deleted or went into another one.

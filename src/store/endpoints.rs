@@ -3,8 +3,8 @@
 use crate::{
     model::{
         endpoint::{
-            Breaker, Endpoint, EndpointSettings, EndpointSpec, SealedSecret, SecretTerm, Standing,
-            Subscription,
+            Audience, Breaker, Endpoint, EndpointSettings, EndpointSpec, SealedSecret, SecretTerm,
+            Standing, Subscription,
         },
         id::{EndpointId, MessageId},
         secret::Secret,
@@ -341,34 +341,23 @@ pub async fn enabled(tx: &mut Tx) -> Result<Vec<(Endpoint, Vec<SealedSecret>)>> 
     Ok(rows.into_iter().map(Row::with_secrets).collect())
 }
 
-/// Who is told what: the enabled endpoints' patterns; and what time it is there, as [`super::now`] says it.
-///
-/// # Errors
-/// When the database fails.
-pub async fn subscriptions(
-    tx: &mut Tx,
-    clock: Timestamp,
-) -> Result<(Vec<Subscription>, Timestamp)> {
-    #[derive(sqlx::FromRow)]
-    struct Row {
-        id: EndpointId,
-        environment: String,
-        event_types: Json<Vec<String>>,
-        settings: Json<EndpointSettings>,
-        breaker: String,
-        paused_until: Option<Timestamp>,
-        now: Timestamp,
-    }
-    // Differs because processes share the one's clock, and not the other's.
-    let sql = tx.pick(
-        "select id, environment, event_types, settings, breaker, paused_until, clock_timestamp() as now
-         from endpoints where enabled and not deleted and $1 is not null order by id",
-        "select id, environment, event_types, settings, breaker, paused_until, $1 as now
-         from endpoints where enabled and not deleted order by id",
-    );
-    let rows = tx.query(sql).bind(clock).all::<Row>().await?;
-    let now = rows.first().map_or(clock, |row| row.now);
-    let subscription = |row: Row| {
+/// An enabled endpoint, and what time it is.
+#[derive(sqlx::FromRow)]
+pub(super) struct ListenerRow {
+    id: EndpointId,
+    environment: String,
+    event_types: Json<Vec<String>>,
+    settings: Json<EndpointSettings>,
+    breaker: String,
+    paused_until: Option<Timestamp>,
+    now: Timestamp,
+}
+
+/// Those that listen, by their ids; what time it is there, by `clock` where nobody listens.
+pub(super) fn gathered(mut listeners: Vec<ListenerRow>, clock: Timestamp) -> Audience {
+    listeners.sort_by_key(|row| row.id);
+    let now = listeners.first().map_or(clock, |row| row.now);
+    let subscription = |row: ListenerRow| {
         let settings = row.settings.0;
         let standing = Standing {
             breaker: Breaker::from_name(&row.breaker).unwrap_or_default(),
@@ -383,5 +372,20 @@ pub async fn subscriptions(
             is_direct: !settings.ordered && settings.rate_limit.is_none() && !standing.is_held(now),
         }
     };
-    Ok((rows.into_iter().map(subscription).collect(), now))
+    Audience { subscriptions: listeners.into_iter().map(subscription).collect(), now }
+}
+
+/// Who is told what; `clock` counts where the database has no clock of its own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn audience(tx: &mut Tx, clock: Timestamp) -> Result<Audience> {
+    // Differs because processes share the one's clock, and not the other's.
+    let sql = tx.pick(
+        "select id, environment, event_types, settings, breaker, paused_until, clock_timestamp() as now
+         from endpoints where enabled and not deleted and $1 is not null",
+        "select id, environment, event_types, settings, breaker, paused_until, $1 as now
+         from endpoints where enabled and not deleted",
+    );
+    Ok(gathered(tx.query(sql).bind(clock).all().await?, clock))
 }

@@ -7,7 +7,7 @@ use crate::{
         time::Timestamp,
     },
     set,
-    store::{Result, Tx, Writes},
+    store::{Result, Tx, Writes, codec::Key},
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -66,15 +66,23 @@ struct Placed<'a> {
 /// Records events, and counts those that are there already; the ids of the new ones. Those whose provider's id came
 /// before with other bytes are marked.
 ///
-/// The rows go in sorted by their key, so that no two workers wait for each other. The bytes of all travel as one
-/// value beside them: no database has to read them as text. The verdict of another copy stands in a `case` so that no
-/// planner looks the copy up by it: nearly all are applied.
-///
 /// # Errors
 /// When the database fails.
 pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<HashSet<Uuid>> {
+    let mut writes = tx.writes();
+    add(&mut writes, records, now);
+    let kept: Vec<(Key,)> = writes.rows(tx).await?;
+    Ok(new_of(records, kept.into_iter().map(|(id,)| id.0)))
+}
+
+/// The same before what else is asked: the ids of those that are kept for their keys.
+///
+/// The rows go in sorted by their key, so that no two workers wait for each other. The bytes of all travel as one
+/// value beside them: no database has to read them as text. The verdict of another copy stands in a `case` so that no
+/// planner looks the copy up by it: nearly all are applied.
+pub(super) fn add(writes: &mut Writes, records: &[Record], now: Timestamp) {
     if records.is_empty() {
-        return Ok(HashSet::new());
+        return;
     }
     let twins = twins(records);
     let mut sorted: Vec<&Record> = records.iter().collect();
@@ -91,8 +99,8 @@ pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<H
             Placed { at, size: record.body.len(), has_twin, record }
         })
         .collect();
-    let kept: Vec<(InboundId,)> = set!(
-        tx,
+    set!(
+        writes,
         "insert into inbound_events (id, environment, source, provider_event_id, dedupe_key, kind,
              verdict, reason, notes, verified, refused, headers, body, occurred_at, received_at,
              recorded_at, copies, resent_changed)
@@ -117,11 +125,13 @@ pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<H
     )
     .bind_rows(&rows)
     .bind(bytes)
-    .bind(now)
-    .all()
-    .await?;
-    let kept: HashSet<Uuid> = kept.into_iter().map(|(id,)| id.0).collect();
-    Ok(records.iter().map(|record| record.id).filter(|id| kept.contains(id)).collect())
+    .bind(now);
+}
+
+/// Those of some events that are the ones kept for their keys.
+pub(super) fn new_of(records: &[Record], kept: impl Iterator<Item = Uuid>) -> HashSet<Uuid> {
+    let kept: HashSet<Uuid> = kept.collect();
+    records.iter().map(|record| record.id).filter(|id| kept.contains(id)).collect()
 }
 
 /// Those of some events beside which another one has the same id of the provider, other bytes, and effect.

@@ -55,7 +55,7 @@ impl Db {
     /// When a migration fails, or the schema is newer than this program.
     pub async fn migrate(&self) -> Result<()> {
         match self {
-            Self::Postgres(pool, _) => POSTGRES.run(pool).await?,
+            Self::Postgres { pool, .. } => POSTGRES.run(pool).await?,
             Self::Sqlite { writer, .. } => SQLITE.run(writer).await?,
         }
         Ok(())

@@ -88,7 +88,7 @@ pub async fn matched_at(
 }
 
 #[derive(sqlx::FromRow)]
-struct Columns {
+pub(super) struct Columns {
     id: Key,
     environment: String,
     namespace: String,
@@ -129,29 +129,29 @@ pub async fn lock(tx: &mut Tx, ids: &BTreeSet<Uuid>) -> Result<Vec<Row>> {
          from payments where id in (select value->>'id' from jsonb_each($1)) order by id",
     );
     let rows: Vec<Columns> = tx.query(sql).bind_ids(ids.iter().copied()).all().await?;
-    Ok(rows.into_iter().map(Columns::row).collect())
+    Ok(rows.into_iter().map(Row::from).collect())
 }
 
-impl Columns {
-    fn row(self) -> Row {
-        Row {
-            id: self.id.0,
-            environment: self.environment,
-            namespace: self.namespace,
-            provider_payment_id: self.provider_payment_id,
-            owner_id: self.owner_id.map(|key| key.0),
-            absorbed_into: self.absorbed_into.map(|key| key.0),
-            erased: self.erased,
-            status: self.status,
-            amount: self.amount,
-            currency: self.currency,
-            amount_refunded: self.amount_refunded,
-            disputed_lost: self.disputed_lost,
-            paid_at: self.paid_at,
-            payer_address: self.payer_address.map(|key| key.0),
-            facts: self.facts.0,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
+impl From<Columns> for Row {
+    fn from(row: Columns) -> Self {
+        Self {
+            id: row.id.0,
+            environment: row.environment,
+            namespace: row.namespace,
+            provider_payment_id: row.provider_payment_id,
+            owner_id: row.owner_id.map(|key| key.0),
+            absorbed_into: row.absorbed_into.map(|key| key.0),
+            erased: row.erased,
+            status: row.status,
+            amount: row.amount,
+            currency: row.currency,
+            amount_refunded: row.amount_refunded,
+            disputed_lost: row.disputed_lost,
+            paid_at: row.paid_at,
+            payer_address: row.payer_address.map(|key| key.0),
+            facts: row.facts.0,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
         }
     }
 }

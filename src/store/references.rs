@@ -1,4 +1,4 @@
-//! References: locked by whole components, read with all that is known of each, written back.
+//! References, with all that is known of each: [`reach`](super::reach) locks and reads them by whole components.
 
 use crate::{
     model::reference::{ReferenceFacts, ReferenceId},
@@ -34,52 +34,35 @@ pub struct Row {
     pub facts: ReferenceFacts,
 }
 
-type Columns = (
-    Key,
-    String,
-    String,
-    String,
-    Option<String>,
-    Key,
-    Option<Key>,
-    bool,
-    bool,
-    Json<ReferenceFacts>,
-);
+#[derive(sqlx::FromRow)]
+pub(super) struct Columns {
+    id: Key,
+    environment: String,
+    kind: String,
+    namespace: String,
+    subject: Option<String>,
+    component: Key,
+    customer_id: Option<Key>,
+    closed: bool,
+    deleted_before: bool,
+    facts: Json<ReferenceFacts>,
+}
 
-/// Locks every reference of some components in one order and reads them. One that a component gains meanwhile is not
-/// among them: [`held`](super::reach::held) finds that out.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lock(tx: &mut Tx, components: &[Uuid]) -> Result<Vec<Row>> {
-    // Differs because SQLite has one writer: its transaction is the lock.
-    let sql = tx.pick(
-        "select id, environment, kind, namespace, subject, component, customer_id, closed,
-             deleted_before, facts
-         from customer_references where component in
-             (select r.id from jsonb_to_recordset($1::jsonb) as r(id uuid))
-         order by id for update",
-        "select id, environment, kind, namespace, subject, component, customer_id, closed,
-             deleted_before, facts
-         from customer_references where component in (select value->>'id' from jsonb_each($1))",
-    );
-    let rows: Vec<Columns> = tx.query(sql).bind_ids(components.iter().copied()).all().await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Row {
-            id: row.0.0,
-            environment: row.1,
-            kind: row.2,
-            namespace: row.3,
-            subject: row.4,
-            component: row.5.0,
-            customer_id: row.6.map(|key| key.0),
-            closed: row.7,
-            deleted_before: row.8,
-            facts: row.9.0,
-        })
-        .collect())
+impl From<Columns> for Row {
+    fn from(row: Columns) -> Self {
+        Self {
+            id: row.id.0,
+            environment: row.environment,
+            kind: row.kind,
+            namespace: row.namespace,
+            subject: row.subject,
+            component: row.component.0,
+            customer_id: row.customer_id.map(|key| key.0),
+            closed: row.closed,
+            deleted_before: row.deleted_before,
+            facts: row.facts.0,
+        }
+    }
 }
 
 /// Inserts references that have to be new: fewer say that another transaction was faster with one of them.

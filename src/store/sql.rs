@@ -66,8 +66,16 @@ impl<T> Record for T where
 /// A database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Db {
-    /// Production; with how long an answer may take.
-    Postgres(PgPool, Duration),
+    /// Production.
+    Postgres {
+        /// The connections that everybody shares.
+        pool: PgPool,
+        /// A few for batches of events alone: whose statements are many, large, and always the same, and are prepared
+        /// and planned on each connection once.
+        batches: PgPool,
+        /// How long an answer may take.
+        within: Duration,
+    },
     /// Embedded: one connection that writes, a few that read.
     Sqlite {
         /// The one writer.
@@ -116,6 +124,10 @@ impl DerefMut for Held {
     }
 }
 
+/// A transaction that is over.
+#[derive(Debug)]
+pub struct Committed(#[expect(dead_code, reason = "it is there to be dropped")] Option<Lease>);
+
 /// How a database is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -139,7 +151,7 @@ const PATIENT: Duration = Duration::from_mins(10);
 ///
 /// It waits ten seconds for a row that somebody else holds: many times as long as any of us holds one, and soon enough
 /// to be told by readiness.
-const BEGIN_BATCH: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off; \
+const BEGIN_BY_KEY: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off; \
     set local enable_mergejoin = off; set local plan_cache_mode = force_generic_plan; \
     set local lock_timeout = '10s'";
 
@@ -177,7 +189,7 @@ impl Db {
     /// When no connection is to be had.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         Ok(match self {
-            Self::Postgres(pool, within) => {
+            Self::Postgres { pool, within, .. } => {
                 Tx::Postgres(Lease::begin(pool, *within, "begin").await?)
             }
             Self::Sqlite { writer, .. } => {
@@ -186,14 +198,23 @@ impl Db {
         })
     }
 
-    /// Begins a transaction for a batch of events: all of its statements look up by keys, and for those alone
-    /// Postgres plans. Otherwise as [`begin`](Self::begin).
+    /// Begins a transaction whose statements all look up by keys, and for those alone Postgres plans. Otherwise as
+    /// [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin_by_key(&self) -> sqlx::Result<Tx> {
+        let Self::Postgres { pool, within, .. } = self else { return self.begin().await };
+        Ok(Tx::Postgres(Lease::begin(pool, *within, BEGIN_BY_KEY).await?))
+    }
+
+    /// The same for a batch of events, on one of the connections that are kept for those.
     ///
     /// # Errors
     /// When no connection is to be had.
     pub async fn begin_batch(&self) -> sqlx::Result<Tx> {
-        let Self::Postgres(pool, within) = self else { return self.begin().await };
-        Ok(Tx::Postgres(Lease::begin(pool, *within, BEGIN_BATCH).await?))
+        let Self::Postgres { batches, within, .. } = self else { return self.begin().await };
+        Ok(Tx::Postgres(Lease::begin(batches, *within, BEGIN_BY_KEY).await?))
     }
 
     /// Begins a transaction that only reads, on one snapshot.
@@ -202,7 +223,7 @@ impl Db {
     /// When no connection is to be had.
     pub async fn snapshot(&self) -> sqlx::Result<Tx> {
         Ok(match self {
-            Self::Postgres(pool, within) => {
+            Self::Postgres { pool, within, .. } => {
                 let begin = "begin isolation level repeatable read read only";
                 Tx::Postgres(Lease::begin(pool, *within, begin).await?)
             }
@@ -218,7 +239,7 @@ impl Db {
     /// When no connection is to be had.
     pub async fn single(&self) -> sqlx::Result<Tx> {
         Ok(match self {
-            Self::Postgres(pool, within) => Tx::Postgres(Lease::alone(pool, *within).await?),
+            Self::Postgres { pool, within, .. } => Tx::Postgres(Lease::alone(pool, *within).await?),
             Self::Sqlite { readers, .. } => Tx::Sqlite(Held::Alone(readers.acquire().await?)),
         })
     }
@@ -226,9 +247,10 @@ impl Db {
     /// Closes all connections, once those in use are given back.
     pub async fn close(&self) {
         match self {
-            Self::Postgres(pool, _) => {
+            Self::Postgres { pool, batches, .. } => {
+                let closed = async { tokio::join!(pool.close(), batches.close()) };
                 // A connection that does not answer would be waited for without end.
-                if timeout(CONNECTS_WITHIN, pool.close()).await.is_err() {
+                if timeout(CONNECTS_WITHIN, closed).await.is_err() {
                     tracing::debug!("not all connections to the database could be closed in order");
                 }
             }
@@ -241,7 +263,7 @@ impl Db {
 
     /// Whether processes on other machines may share it.
     pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(..))
+        matches!(self, Self::Postgres { .. })
     }
 }
 
@@ -292,6 +314,7 @@ impl Tx {
             Self::Postgres(_) => Writes::Postgres {
                 sql: String::new(),
                 arguments: PgArguments::default(),
+                last: None,
                 exact: Vec::new(),
             },
             Self::Sqlite(_) => Writes::Sqlite(Vec::new()),
@@ -303,18 +326,30 @@ impl Tx {
     /// # Errors
     /// When the database refuses, or its answer is lost: then it may have happened or not.
     pub async fn commit(self) -> sqlx::Result<()> {
-        match self {
-            Self::Postgres(lease) => lease.commit().await,
-            Self::Sqlite(Held::In(tx)) => tx.commit().await,
-            Self::Sqlite(Held::Alone(_)) => Ok(()),
-        }
+        self.commit_and_keep().await.map(drop)
+    }
+
+    /// The same, and the connection is given back when what this returns is dropped: there may be something more urgent
+    /// to do.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub async fn commit_and_keep(self) -> sqlx::Result<Committed> {
+        Ok(Committed(match self {
+            Self::Postgres(lease) => Some(lease.commit().await?),
+            Self::Sqlite(Held::In(tx)) => {
+                tx.commit().await?;
+                None
+            }
+            Self::Sqlite(Held::Alone(_)) => None,
+        }))
     }
 
     /// Undoes everything in it and gives its locks back before this returns. A transaction that is dropped does so some
     /// time later. Where that fails the connection is gone, and its locks with it.
     pub async fn roll_back(self) {
         let _ = match self {
-            Self::Postgres(lease) => lease.roll_back().await,
+            Self::Postgres(lease) => lease.roll_back().await.map(drop),
             Self::Sqlite(Held::In(tx)) => tx.rollback().await,
             Self::Sqlite(Held::Alone(_)) => Ok(()),
         };
@@ -344,22 +379,13 @@ impl Query<'_> {
     }
 
     /// Gives the next placeholder a set of rows, as one JSON array: what [`set!`](crate::set) reads.
-    #[expect(
-        clippy::expect_used,
-        reason = "rows are plain structs with text keys: they always serialize"
-    )]
     pub fn bind_rows<T: Serialize>(self, rows: &[T]) -> Self {
-        self.bind(serde_json::to_string(rows).expect("rows always serialize"))
+        self.bind(set_of(rows))
     }
 
     /// Gives the next placeholder a set of ids, as rows with the one column `id`.
     pub fn bind_ids(self, ids: impl IntoIterator<Item = Uuid>) -> Self {
-        #[derive(Serialize)]
-        struct Row {
-            id: Uuid,
-        }
-        let rows: Vec<Row> = ids.into_iter().map(|id| Row { id }).collect();
-        self.bind_rows(&rows)
+        self.bind(set_of_ids(ids))
     }
 
     /// Runs it; how many rows it touched.
@@ -425,4 +451,21 @@ impl Query<'_> {
             }
         }
     }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "rows are plain structs with text keys: they always serialize"
+)]
+fn set_of<T: Serialize>(rows: &[T]) -> String {
+    serde_json::to_string(rows).expect("rows always serialize")
+}
+
+fn set_of_ids(ids: impl IntoIterator<Item = Uuid>) -> String {
+    #[derive(Serialize)]
+    struct Row {
+        id: Uuid,
+    }
+    let rows: Vec<Row> = ids.into_iter().map(|id| Row { id }).collect();
+    set_of(&rows)
 }

@@ -118,9 +118,10 @@ impl Setup {
         let events: Vec<OutgoingEvent> = (0..count).map(|_| self.event(kind)).collect();
         let now = self.clock.now();
         let mut tx = self.database.db.begin().await.expect("begins");
-        let outbox = outbox::open(&mut tx, &events, now).await.expect("the endpoints are read");
+        let audience = endpoints::audience(&mut tx, now).await.expect("the endpoints are read");
         let mut writes = tx.writes();
-        let written = outbox.write(&mut writes, &events, || self.clock.new_id(), handover);
+        let written =
+            outbox::write(&audience, &mut writes, &events, || self.clock.new_id(), handover);
         writes.run(&mut tx).await.expect("the events are written");
         tx.commit().await.expect("commits");
         for (leased, slot) in written {

@@ -496,7 +496,7 @@ async fn eight_writers_at_once_all_get_their_turn() {
 async fn whatever_is_canceled_leaves_no_connection_inside_a_transaction() {
     let database = postgres().await;
     let db = &database.db;
-    let Db::Postgres(pool, _) = db else { panic!("this is Postgres") };
+    let Db::Postgres { pool, .. } = db else { panic!("this is Postgres") };
     let (mut canceled, mut open) = (0, 0);
     for round in 0..180 {
         let patience = async {
@@ -507,7 +507,7 @@ async fn whatever_is_canceled_leaves_no_connection_inside_a_transaction() {
         let work = async {
             match round % 3 {
                 0 => drop(db.begin().await?),
-                1 => db.begin_batch().await?.commit().await?,
+                1 => db.begin_by_key().await?.commit().await?,
                 _ => drop(db.single().await?.query("select 1").one::<(i32,)>().await?),
             }
             Ok::<(), sqlx::Error>(())
@@ -547,7 +547,7 @@ async fn a_single_statement_takes_no_transaction_and_a_failed_one_harms_no_other
             let mut ask = async || single.query(sql).one::<(i64,)>().await.expect("asked").0;
             let (first, second) = (ask().await, ask().await);
             match database.db {
-                Db::Postgres(..) => assert!(second > first, "{first} {second}"),
+                Db::Postgres { .. } => assert!(second > first, "{first} {second}"),
                 Db::Sqlite { .. } => assert_eq!((first, second), (1, 1)),
             }
             single.commit().await.expect("nothing to end");

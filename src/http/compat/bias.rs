@@ -5,12 +5,12 @@ use crate::{
     http::{
         State,
         auth::{Administrator, Reader, Writer},
-        body::{Fields, Whole},
+        body::{Bare, Fields, Whole},
         command::{Shape, carry_out_as},
         customer_list::listed,
         customers::{self, Asked, write},
         error::ApiError,
-        query::Query,
+        query::{NoQuery, Query},
     },
     model::{
         command::{Command, Names, ProfileChange},
@@ -41,10 +41,9 @@ pub(super) fn routes() -> Router<Arc<State>> {
 async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let profile = profile(request.fields()?)?;
     let command = Command::Create { names: Names::default(), profile };
     carry_out_as(&state, &caller, &request, command, SHAPE).await
@@ -73,10 +72,9 @@ async fn update(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let profile = profile(request.fields()?)?;
     let command = Command::Update { customer: write::customer(&id)?, external_id: None, profile };
     carry_out_as(&state, &caller, &request, command, SHAPE).await
@@ -87,11 +85,9 @@ async fn delete(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let command = Command::Delete { customer: write::customer(&id)?, erase_payments: false };
     carry_out_as(&state, &caller, &request, command, SHAPE).await
 }

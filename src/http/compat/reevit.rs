@@ -6,12 +6,12 @@ use crate::{
     http::{
         State,
         auth::{Administrator, Reader, Writer},
-        body::Whole,
+        body::{Bare, Whole},
         command::{Shape, carry_out_as},
         customer_list::listed,
         customers::{self, Asked, write},
         error::ApiError,
-        query::{Query, invalid},
+        query::{NoQuery, Query, invalid},
         top,
     },
     model::{
@@ -110,10 +110,9 @@ async fn list(
 async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     fields.only(&["external_id", "email", "name", "phone", "metadata", "tags"])?;
     let external_id = fields.said("external_id", write::external)?.flatten();
@@ -156,10 +155,9 @@ async fn update(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     fields.only(&["external_id", "email", "name", "phone", "metadata", "tags"])?;
     let external_id = fields.said("external_id", write::external)?;
@@ -173,11 +171,9 @@ async fn delete(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let command = Command::Delete { customer: write::customer(&id)?, erase_payments: false };
     carry_out_as(&state, &caller, &request, command, SHAPE).await
 }

@@ -6,12 +6,12 @@ use crate::{
     http::{
         State,
         auth::{Administrator, Reader, Writer},
-        body::Whole,
+        body::{Bare, Whole},
         command::{Shape, carry_out_as},
         customer_list::listed,
         customers::{self, write},
         error::ApiError,
-        query::Query,
+        query::{NoQuery, Query},
     },
     model::{
         command::{Command, Names},
@@ -52,10 +52,9 @@ pub(super) fn routes() -> Router<Arc<State>> {
 async fn identify(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     fields.only(&["customerId", "email", "name", "metadata"])?;
     fields.not_null(&["email", "name", "metadata"])?;
@@ -84,9 +83,8 @@ async fn one(
     extract::State(state): extract::State<Arc<State>>,
     caller: Reader,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Value>, ApiError> {
-    query.finish()?;
     let id = meant(&state, &caller, &id).await?;
     Ok(Json(customer(&customers::searched(&state, &caller, id).await?)))
 }
@@ -96,10 +94,9 @@ async fn update(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     fields.only(&["email", "metadata"])?;
     fields.not_null(&["email", "metadata"])?;
@@ -114,11 +111,9 @@ async fn delete(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let customer = meant(&state, &caller, &id).await?;
     let command = Command::Delete { customer, erase_payments: true };
     carry_out_as(&state, &caller, &request, command, SHAPE).await

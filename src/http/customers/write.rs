@@ -4,10 +4,10 @@ use crate::{
     http::{
         State,
         auth::{Administrator, Writer},
-        body::{Fields, Whole, flag, text},
+        body::{Bare, Fields, Whole, flag, text},
         command::carry_out,
         error::ApiError,
-        query::{Query, invalid},
+        query::{NoQuery, Query, invalid},
     },
     model::{
         command::{Command, MetadataChange, Names, ProfileChange},
@@ -35,10 +35,9 @@ const NAMESPACE: usize = 100;
 pub(in crate::http) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let names = names(&mut fields, &state, &caller.environment)?;
     let profile = profile(&mut fields)?;
@@ -50,10 +49,9 @@ pub(in crate::http) async fn create(
 pub(in crate::http) async fn identify(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let alias = fields.maybe("customer_id", external)?;
     let mut names = names(&mut fields, &state, &caller.environment)?;
@@ -75,10 +73,9 @@ pub(in crate::http) async fn update(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let external_id = fields.said("external_id", external)?;
     let profile = profile(&mut fields)?;
@@ -112,10 +109,9 @@ pub(in crate::http) async fn merge(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let from = fields.need("from", text)?;
     let keep = fields.maybe("keep", text)?;
@@ -134,11 +130,9 @@ pub(in crate::http) async fn detach(
     extract::State(state): extract::State<Arc<State>>,
     Administrator(caller): Administrator,
     Path((id, provider, uid)): Path<(String, String, String)>,
-    query: Query,
-    request: Whole,
+    _: NoQuery,
+    Bare(request): Bare,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
-    request.nothing()?;
     let customer = customer(&id)?;
     let (provider, uid) = (provider.into(), uid.into());
     carry_out(&state, &caller, &request, Command::Detach { customer, provider, uid }).await

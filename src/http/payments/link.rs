@@ -8,7 +8,7 @@ use crate::{
         command::carry_out,
         customers,
         error::ApiError,
-        query::Query,
+        query::NoQuery,
     },
     model::command::Command,
 };
@@ -23,10 +23,9 @@ pub(in crate::http) async fn link(
     extract::State(state): extract::State<Arc<State>>,
     Writer(caller): Writer,
     Path(id): Path<String>,
-    query: Query,
+    _: NoQuery,
     request: Whole,
 ) -> Result<Response, ApiError> {
-    query.finish()?;
     let mut fields = request.fields()?;
     let customer = fields.need("customer_id", text)?;
     fields.finish()?;

@@ -64,21 +64,21 @@ impl Lease {
     }
 
     /// Makes everything in it last. In the words that sqlx uses, by which the tests' proxy knows them.
-    pub(super) async fn commit(self) -> sqlx::Result<()> {
+    pub(super) async fn commit(self) -> sqlx::Result<Self> {
         self.end("COMMIT").await
     }
 
     /// Undoes everything in it.
-    pub(super) async fn roll_back(self) -> sqlx::Result<()> {
+    pub(super) async fn roll_back(self) -> sqlx::Result<Self> {
         self.end("ROLLBACK").await
     }
 
-    async fn end(mut self, end: &'static str) -> sqlx::Result<()> {
+    async fn end(mut self, end: &'static str) -> sqlx::Result<Self> {
         if self.in_transaction {
             self.ask(|connection| connection.execute(end)).await?;
             self.is_open = false;
         }
-        Ok(())
+        Ok(self)
     }
 
     fn connection(&mut self) -> &mut PgConnection {

@@ -15,6 +15,13 @@ use std::{path::Path, str::FromStr, time::Duration};
 /// How long a connection may have been idle before it is asked whether it is still there.
 const TRUSTED: Duration = Duration::from_secs(5);
 
+/// How many of the connections are kept for batches of events: one that is under way, and one of whoever processes events
+/// again meanwhile.
+const FOR_BATCHES: u32 = 2;
+
+/// Of fewer connections than this none is kept for anybody.
+const ENOUGH: u32 = 3 * FOR_BATCHES;
+
 /// SQLite writes its log back into the file when it has so many pages: 16 MiB. A batch writes some thousand, and
 /// with the default of a thousand the same pages are written back again and again.
 const CHECKPOINT: &str = "4000";
@@ -64,23 +71,31 @@ impl Db {
             // Statements are short and many: none is worth the tenths of a second that compiling it would take.
             ("jit", "off".to_owned()),
         ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(CONNECTS_WITHIN.min(statement_timeout))
-            // Asking costs a turn to the server, as much as a statement. One that breaks while it is in use, or a
-            // moment before, is an error that is tried again. (The pool's own test waits for ever where nobody answers.)
-            .test_before_acquire(false)
-            .before_acquire(|connection, known| {
-                Box::pin(async move {
-                    if known.idle_for >= TRUSTED {
-                        answered(ANSWERS_WITHIN, connection.ping()).await?;
-                    }
-                    Ok(true)
+        let pool = |size| {
+            PgPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(CONNECTS_WITHIN.min(statement_timeout))
+                // Asking costs a turn to the server, as much as a statement. One that breaks while it is in use, or a
+                // moment before, is an error that is tried again. (The pool's own test waits for ever where nobody answers.)
+                .test_before_acquire(false)
+                .before_acquire(|connection, known| {
+                    Box::pin(async move {
+                        if known.idle_for >= TRUSTED {
+                            answered(ANSWERS_WITHIN, connection.ping()).await?;
+                        }
+                        Ok(true)
+                    })
                 })
-            })
-            .connect_lazy_with(options);
+                .connect_lazy_with(options.clone())
+        };
+        let (pool, batches) = if connections < ENOUGH {
+            let shared = pool(connections);
+            (shared.clone(), shared)
+        } else {
+            (pool(connections - FOR_BATCHES), pool(FOR_BATCHES))
+        };
         // The database gives a statement up first, and says so.
-        Ok(Self::Postgres(pool, statement_timeout * 3 / 2))
+        Ok(Self::Postgres { pool, batches, within: statement_timeout * 3 / 2 })
     }
 
     async fn open_sqlite(path: &Path) -> Result<Self> {

@@ -1,12 +1,13 @@
-//! Several statements that write, run together.
+//! Several statements, run together.
 
-use super::{Column, Tx};
+use super::{Column, Record, Tx, set_of, set_of_ids};
 use crate::store::{Error, Result};
 use serde::Serialize;
 use sqlx::{Arguments, AssertSqlSafe, postgres::PgArguments, sqlite::SqliteArguments};
+use uuid::Uuid;
 
-/// Statements that write and do not look at what the others of them write, to be run together: in one turn on
-/// Postgres, one after the other on SQLite, where a turn costs nothing.
+/// Statements that do not look at what the others of them write, to be run together: in one turn on Postgres, one after
+/// the other on SQLite, where a turn costs nothing.
 #[must_use]
 #[derive(Debug)]
 pub enum Writes {
@@ -16,6 +17,8 @@ pub enum Writes {
         sql: String,
         /// All their values.
         arguments: PgArguments,
+        /// Where the values of the last part begin, which is its name.
+        last: Option<usize>,
         /// The parts that have to write so many rows.
         exact: Vec<(usize, u64)>,
     },
@@ -23,7 +26,7 @@ pub enum Writes {
     Sqlite(Vec<Write>),
 }
 
-/// One of several statements that write, on SQLite.
+/// One of several statements, on SQLite.
 #[derive(Debug)]
 pub struct Write {
     sql: &'static str,
@@ -41,12 +44,14 @@ impl Writes {
         }
     }
 
-    /// Adds a statement, which is then to be given its values.
+    /// Adds a statement, which is then to be given its values. On Postgres it can read the rows that the first one returns
+    /// as those of a table `w0`.
     pub fn query(&mut self, sql: &'static str) -> &mut Self {
         match self {
-            Self::Postgres { sql: all, arguments, .. } => {
+            Self::Postgres { sql: all, arguments, last, .. } => {
                 all.push_str(if all.is_empty() { "with " } else { ", " });
                 let place = arguments.len();
+                *last = Some(place);
                 for piece in ["w", &place.to_string(), " as (", &renumbered(sql, place), ")"] {
                     all.push_str(piece);
                 }
@@ -90,12 +95,13 @@ impl Writes {
     }
 
     /// Gives it a set of rows, as one JSON array: what [`set!`](crate::set) reads.
-    #[expect(
-        clippy::expect_used,
-        reason = "rows are plain structs with text keys: they always serialize"
-    )]
     pub fn bind_rows<T: Serialize>(&mut self, rows: &[T]) -> &mut Self {
-        self.bind(serde_json::to_string(rows).expect("rows always serialize"))
+        self.bind(set_of(rows))
+    }
+
+    /// Gives it a set of ids, as rows with the one column `id`.
+    pub fn bind_ids(&mut self, ids: impl IntoIterator<Item = Uuid>) -> &mut Self {
+        self.bind(set_of_ids(ids))
     }
 
     /// Runs them all.
@@ -105,7 +111,9 @@ impl Writes {
     /// or is away.
     pub async fn run(self, tx: &mut Tx) -> Result<()> {
         match (self, tx) {
-            (Self::Postgres { sql, arguments, exact }, Tx::Postgres(lease)) if !sql.is_empty() => {
+            (Self::Postgres { sql, arguments, exact, .. }, Tx::Postgres(lease))
+                if !sql.is_empty() =>
+            {
                 // What is counted is run first, in the order of the counts: each waits for those who were faster in
                 // the same order as in every other transaction.
                 let counts: Vec<String> =
@@ -130,6 +138,28 @@ impl Writes {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Runs them all; the rows of the last one.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn rows<T: Record>(self, tx: &mut Tx) -> Result<Vec<T>> {
+        match (self, tx) {
+            (Self::Postgres { sql, arguments, last: Some(last), .. }, Tx::Postgres(lease)) => {
+                let sql = format!("{sql} select * from w{last}");
+                let query = sqlx::query_as_with(AssertSqlSafe(sql), arguments);
+                Ok(lease.ask(|connection| query.fetch_all(connection)).await?)
+            }
+            (Self::Sqlite(all), Tx::Sqlite(tx)) => {
+                let mut rows = Vec::new();
+                for Write { sql, arguments, .. } in all {
+                    rows = sqlx::query_as_with(sql, arguments).fetch_all(&mut **tx).await?;
+                }
+                Ok(rows)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 }
 

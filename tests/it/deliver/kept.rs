@@ -61,7 +61,7 @@ async fn an_endpoint_comes_back_as_it_was_made_and_its_secret_is_kept_sealed() {
         let kept = endpoints::get(&mut tx, id).await.expect("read").expect("it is there");
         assert_eq!((kept.enabled, kept.disabled_reason.as_deref()), (false, Some("why")));
         assert!(endpoints::enabled(&mut tx).await.expect("read").is_empty());
-        let (subscriptions, _) = endpoints::subscriptions(&mut tx, now).await.expect("read");
+        let subscriptions = endpoints::audience(&mut tx, now).await.expect("read").subscriptions;
         assert!(subscriptions.is_empty());
     })
     .await;

@@ -6,8 +6,16 @@ use crate::support::{
     services::{on_both, postgres},
     wait::eventually,
 };
-use customer_sync::{deliver::Settings, model::message::EventType, outbox, store::Db};
-use std::{collections::HashSet, time::Duration};
+use customer_sync::{
+    deliver::Settings,
+    model::message::EventType,
+    outbox,
+    store::{Db, endpoints},
+};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 #[tokio::test]
 async fn several_processes_share_the_work_and_send_nothing_twice() {
@@ -108,9 +116,10 @@ async fn what_a_batch_commits_during_a_shutdown_is_due_at_once() {
         let events = [setup.event(EventType::CustomerCreated)];
         let (now, new_id) = (setup.clock.now(), || setup.clock.new_id());
         let mut tx = db.begin().await.expect("begins");
-        let outbox = outbox::open(&mut tx, &events, now).await.expect("the endpoints are read");
+        let audience = endpoints::audience(&mut tx, now).await.expect("the endpoints are read");
         let mut writes = tx.writes();
-        let written = outbox.write(&mut writes, &events, new_id, Some(&running.handover));
+        let written =
+            outbox::write(&audience, &mut writes, &events, new_id, Some(&running.handover));
         writes.run(&mut tx).await.expect("the event is written");
         assert_eq!(written.len(), 1, "it is to be handed over");
         running.shutdown.soft();
@@ -171,6 +180,29 @@ async fn a_backlog_is_worked_off_as_slots_become_free() {
         assert_eq!((kept.len(), receiver.count("/")), (300, 300));
         setup.tell(100, EventType::CustomerCreated, Some(&running.handover)).await;
         eventually("the rest too", async || receiver.count("/"), |n| *n == 400).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+/// With a poll this slow, only the other's result can say that there is room again.
+#[tokio::test]
+async fn what_waits_for_anothers_slot_goes_when_that_is_free() {
+    on_both(async |database| {
+        let (setup, receiver) = (Setup::new(database), Receiver::start().await);
+        for path in ["/one", "/two"] {
+            receiver.always(path, Reply::Slow(millis(200)));
+            setup.endpoint(&receiver.url(path), &["*"]).await;
+        }
+        setup.tell(1, EventType::CustomerCreated, None).await;
+        // Of two requests one may be to an endpoint that was never heard of.
+        let slow = Settings { total: 2, poll: millis(20_000), ..settings() };
+        let (running, begun) = (setup.start(slow), Instant::now());
+        for path in ["/one", "/two"] {
+            requests(&receiver, path, 1).await;
+        }
+        assert_eq!(receiver.most_at_once(), 1, "one waited for the other");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         running.stop().await;
     })
     .await;
