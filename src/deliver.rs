@@ -473,3 +473,31 @@ impl Deliverer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The claim may have looked before it was there.
+    #[tokio::test]
+    async fn what_becomes_due_while_a_claim_is_under_way_is_looked_for_after_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}/state.sqlite", folder.path().display());
+        let db = Db::open(&url, 1).await.expect("it opens");
+        let (keyring, clock) = (Keyring::new("a test's key"), Clock::system());
+        let (health, settings) = (Health::new(clock.clone()), Settings::default());
+        let poll = settings.poll;
+        let made = Deliverer::new(db, keyring, clock, health, settings);
+        let (mut deliverer, _handover) = made.expect("there is something to send with");
+        let wait = |deliverer: &Deliverer| {
+            deliverer.look_at().map(|at| at.saturating_duration_since(Instant::now()))
+        };
+        deliverer.claimed(Ok(Claim::nothing()));
+        assert!(wait(&deliverer).is_some_and(|wait| wait > poll / 2), "nothing is known of");
+        deliverer.claiming = true;
+        deliverer.recorded(Recorded { released: true, ..Recorded::default() });
+        assert_eq!(wait(&deliverer), None, "one claim is under way");
+        deliverer.claimed(Ok(Claim::nothing()));
+        assert_eq!(wait(&deliverer), Some(Duration::ZERO));
+    }
+}

@@ -215,7 +215,7 @@ impl Pipeline {
         closure: &mut Closure,
         now: Timestamp,
     ) -> store::Result<()> {
-        let mut tx = self.db.begin_batch().await?;
+        let mut tx = self.db.begin_by_key().await?;
         let mut world = load::load(&mut tx, closure, &self.keyring, now).await?;
         let due: Vec<_> = world
             .subscriptions
@@ -295,8 +295,8 @@ impl Pipeline {
         pace: Pace,
     ) -> store::Result<Vec<Disposition>> {
         let now = self.time(batch).await?;
-        let (tx, entries) = self.begin(batch, now).await?;
-        match self.commit_retried(tx, batch, &entries, pace, now).await {
+        let (tx, entries, closure) = self.begin(batch, now).await?;
+        match self.commit_retried(tx, batch, &entries, closure, pace, now).await {
             Err(error) if error.may_blame_data() || error.is_timeout() => match batch {
                 [] => Ok(Vec::new()),
                 [_] if error.is_timeout() => Err(error),
@@ -323,14 +323,24 @@ impl Pipeline {
         &self,
         batch: &[Arrival<'_>],
         now: Timestamp,
-    ) -> store::Result<(Tx, Vec<Entry>)> {
+    ) -> store::Result<(Tx, Vec<Entry>, Closure)> {
+        let read = || {
+            let entries = self.read(batch, now);
+            let closure = self.closure(&entries);
+            (entries, closure)
+        };
         if self.db.is_shared() {
-            let entries = async { self.read(batch, now) };
-            let (tx, entries) = tokio::join!(self.db.begin_batch(), entries);
-            return Ok((tx?, entries));
+            let (tx, (entries, closure)) = tokio::join!(self.begin_for(batch), async { read() });
+            return Ok((tx?, entries, closure));
         }
-        let entries = self.read(batch, now);
-        Ok((self.db.begin_batch().await?, entries))
+        let (entries, closure) = read();
+        Ok((self.begin_for(batch).await?, entries, closure))
+    }
+
+    /// What is processed again does not take the place of what comes in.
+    async fn begin_for(&self, batch: &[Arrival<'_>]) -> store::Result<Tx> {
+        let is_replay = batch.iter().any(|arrival| arrival.replays.is_some());
+        Ok(if is_replay { self.db.begin_by_key().await? } else { self.db.begin_batch().await? })
     }
 
     /// Stages 2 and 3 of each message.
@@ -370,19 +380,14 @@ impl Pipeline {
         // One item of a batch cannot be checked again by itself.
         let verified = poisonous.replays.is_some_and(|replayed| replayed.verified);
         let entry = read::rejected(0, id, poisonous.raw, source, verified, why, now);
-        let tx = self.db.begin_batch().await?;
-        self.commit_retried(tx, &[poisonous], &[entry], Pace::Usual, now).await
+        let (batch, entries) = ([poisonous], [entry]);
+        let closure = self.closure(&entries);
+        let tx = self.begin_for(&batch).await?;
+        self.commit_retried(tx, &batch, &entries, closure, Pace::Usual, now).await
     }
 
-    /// In a transaction that has just begun, and where that loses to another one, in a new one.
-    async fn commit_retried(
-        &self,
-        mut tx: Tx,
-        batch: &[Arrival<'_>],
-        entries: &[Entry],
-        pace: Pace,
-        now: Timestamp,
-    ) -> store::Result<Vec<Disposition>> {
+    /// What some entries name.
+    fn closure(&self, entries: &[Entry]) -> Closure {
         let matching = self.sources.values().any(|source| source.match_email);
         let mut closure = Closure::new(matching);
         for event in entries.iter().filter_map(|entry| entry.event.as_ref()) {
@@ -396,51 +401,70 @@ impl Pipeline {
         };
         let believed = entries.iter().filter(believed);
         closure.mention(believed.flat_map(|entry| self.mentioned(entry)));
+        closure
+    }
+
+    /// In a transaction that has just begun, and where that loses to another one, in a new one.
+    async fn commit_retried(
+        &self,
+        mut tx: Tx,
+        batch: &[Arrival<'_>],
+        entries: &[Entry],
+        mut closure: Closure,
+        pace: Pace,
+        now: Timestamp,
+    ) -> store::Result<Vec<Disposition>> {
         let mut conflicts = 0;
         loop {
-            match self.commit(tx, batch, entries, &mut closure, pace, now).await {
-                Ok(dispositions) => return Ok(dispositions),
-                Err(error) => conflicts = lost(error, conflicts).await?,
+            match self.apply_in(&mut tx, batch, entries, &mut closure, pace, now).await {
+                Ok((dispositions, handed_over)) => {
+                    let committed = tx.commit_and_keep().await?;
+                    self.hand_over(handed_over);
+                    drop(committed);
+                    return Ok(dispositions);
+                }
+                Err(error) => {
+                    // The next attempt is not to meet the locks of this one.
+                    tx.roll_back().await;
+                    conflicts = lost(error, conflicts).await?;
+                }
             }
-            tx = self.db.begin_batch().await?;
+            tx = self.begin_for(batch).await?;
         }
     }
 
-    /// One transaction: record, load, decide, write, tell.
-    async fn commit(
+    /// One transaction up to its end: record, load, decide, write, tell.
+    async fn apply_in(
         &self,
-        mut tx: Tx,
+        tx: &mut Tx,
         batch: &[Arrival<'_>],
         entries: &[Entry],
         closure: &mut Closure,
         pace: Pace,
         now: Timestamp,
-    ) -> store::Result<Vec<Disposition>> {
+    ) -> store::Result<(Vec<Disposition>, Vec<(Leased, Slot)>)> {
         if pace == Pace::Patient {
             tx.be_patient().await?;
         }
         let replayed: Vec<InboundId> =
             batch.iter().filter_map(|arrival| Some(arrival.replays?.id)).collect();
-        inbox::remove(&mut tx, &replayed).await?;
+        inbox::remove(tx, &replayed).await?;
         let (new, mut world) =
-            load::record(&mut tx, &folded(entries), closure, &self.keyring, now).await?;
+            load::record(tx, &folded(entries), closure, &self.keyring, now).await?;
         let mut applied = self.apply(&mut world, batch, entries, &new, now);
         load::check(&world, closure)?;
         if batch.iter().all(|arrival| arrival.quiet) {
             applied.outgoing.clear();
         }
         let corrections = std::mem::take(&mut applied.corrections);
-        inbox::correct(&mut tx, &corrections).await?;
-        inbox::erase_events(&mut tx, &applied.closed).await?;
-        let handed_over = self.write(&mut tx, &world, applied, now).await?;
+        inbox::correct(tx, &corrections).await?;
+        inbox::erase_events(tx, &applied.closed).await?;
+        let handed_over = self.write(tx, &world, applied, now).await?;
         let queued: Vec<Uuid> = batch.iter().filter_map(|arrival| arrival.raw.queue_id).collect();
         if !queued.is_empty() {
-            store::queue::remove(&mut tx, &queued).await?;
+            store::queue::remove(tx, &queued).await?;
         }
-        let committed = tx.commit_and_keep().await?;
-        self.hand_over(handed_over);
-        drop(committed);
-        Ok(dispositions(batch.len(), entries, &new, &corrections))
+        Ok((dispositions(batch.len(), entries, &new, &corrections), handed_over))
     }
 
     /// Whom an entry's body may be about of which nothing is applied.

@@ -1,8 +1,8 @@
-//! Reads, under locks, the part of the state that a batch can touch.
+//! Records a batch, and reads under locks the part of the state that it can touch.
 //!
 //! Locks are taken class by class, each in one order, so that no two workers wait for each other: e-mail addresses,
-//! references by whole components with the payments that are named, customers, other payments, subscriptions. What the
-//! locked rows name and was not known before makes the batch begin again with the larger set.
+//! references by whole components, the payments that are named or matched, customers, other payments of these references,
+//! subscriptions. What the locked rows name and was not known before makes the batch begin again with the larger set.
 
 use crate::{
     apply::{
@@ -128,10 +128,13 @@ pub async fn load(
     keyring: &Keyring,
     now: Timestamp,
 ) -> Result<World> {
+    let mut payment_ids = BTreeSet::new();
     if closure.matching {
         addresses::lock(tx, closure).await?;
+        payment_ids = addresses::payments(tx, closure).await?;
     }
-    let reached = store::reach::reached(tx, &names(closure)).await?;
+    let names = Names { payment_ids, ..names(closure) };
+    let reached = store::reach::reached(tx, &names).await?;
     load_reached(tx, reached, closure, keyring, now).await
 }
 
@@ -165,6 +168,10 @@ async fn load_reached(
 ) -> Result<World> {
     let mut world = World { matching: closure.matching, ..World::default() };
     add_references(reached.references, &mut world)?;
+    if reached.components.iter().any(|component| !world.components.contains_key(component)) {
+        // It went into another one while its lock was awaited.
+        return Err(Error::Grew);
+    }
     let members: BTreeSet<ReferenceId> = world.references.keys().copied().collect();
     let held = store::reach::held(tx, &reached.components, &members, now).await?;
     world.audience = held.audience;
@@ -174,7 +181,6 @@ async fn load_reached(
         more.extend(store::references::payments(tx, members.iter().copied()).await?);
         more.extend(store::payments::matched_at(tx, members.iter().copied()).await?);
     }
-    more.extend(addresses::payments(tx, closure).await?);
     let mut payments = reached.payments;
     for payment in &payments {
         more.remove(&payment.id);
@@ -223,6 +229,7 @@ fn names(closure: &Closure) -> Names {
         subscriptions: subscription_names(closure),
         subscription_ids: closure.subscription_ids.clone(),
         references: closure.references.clone(),
+        payment_ids: BTreeSet::new(),
     }
 }
 

@@ -77,6 +77,22 @@ pub(super) struct Claim {
     pub next: Option<Duration>,
 }
 
+#[cfg(test)]
+impl Claim {
+    /// There are no endpoints.
+    pub(super) fn nothing() -> Self {
+        let loaded = Instant::now();
+        let destinations = Destinations { by_id: HashMap::new(), mute: HashSet::new(), loaded };
+        Self {
+            destinations: Arc::new(destinations),
+            now: (Timestamp::default(), loaded),
+            messages: Vec::new(),
+            backlog: HashSet::new(),
+            next: None,
+        }
+    }
+}
+
 /// Looks what is due, and leases as much of it as there are slots. The endpoints are read again when asked for,
 /// and when those that are known are no longer fresh.
 ///

@@ -17,6 +17,12 @@ use std::collections::BTreeMap;
 
 mod standing;
 
+/// Names our advisory lock among those of the database: `audi` in ASCII. The schema is its second part.
+///
+/// Every transaction that may tell of changes holds it shared from its beginning, and whoever makes an endpoint, changes
+/// what it is told or switches it on has it alone: so whatever is committed after that is told to it.
+const LOCK: i32 = 0x6175_6469;
+
 pub use standing::{Locked, locked, reserve, stand, succeeded};
 
 #[derive(Debug, sqlx::FromRow)]
@@ -87,6 +93,17 @@ fn exposed(headers: &BTreeMap<String, Secret>) -> Json<BTreeMap<String, String>>
     Json(headers.iter().map(exposed).collect())
 }
 
+/// Waits until nothing is under way that was begun before, and keeps what comes next from beginning until this
+/// transaction ends.
+async fn gather(tx: &mut Tx) -> Result<()> {
+    // Differs because SQLite has one writer: its transaction is the lock.
+    if matches!(tx, Tx::Postgres(_)) {
+        let sql = "select count(pg_advisory_xact_lock($1, hashtext(current_schema())))";
+        tx.query(sql).bind(LOCK).one::<(i64,)>().await?;
+    }
+    Ok(())
+}
+
 /// Makes an endpoint; `None` when its environment has one of that name already.
 ///
 /// # Errors
@@ -98,6 +115,7 @@ pub async fn create(
     secret: SealedSecret,
     now: Timestamp,
 ) -> Result<Option<Endpoint>> {
+    gather(tx).await?;
     let made = tx
         .query(
             "insert into endpoints (id, environment, name, url, description, event_types, headers,
@@ -161,6 +179,7 @@ pub async fn change(
     spec: &EndpointSpec,
     now: Timestamp,
 ) -> Result<()> {
+    gather(tx).await?;
     tx.query(
         "update endpoints set name = $2, url = $3, description = $4, event_types = $5, headers = $6,
             settings = $7, updated_at = $8
@@ -316,6 +335,9 @@ pub async fn set_enabled(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<bool> {
+    if enabled {
+        gather(tx).await?;
+    }
     let changed = tx
         .query(
             "update endpoints set enabled = $2, disabled_reason = $3, updated_at = $4, breaker = 'closed',

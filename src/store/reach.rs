@@ -1,4 +1,5 @@
-//! What a batch reaches: from the names in it, and from the references that it has locked then. Each in one turn to the database, since an event that comes alone waits for every turn.
+//! What a batch reaches: from the names in it, and then from the references that are locked. Each in one turn to the
+//! database, since an event that comes alone waits for every turn.
 
 use crate::{
     model::{
@@ -33,6 +34,8 @@ pub struct Names {
     pub subscription_ids: BTreeSet<Uuid>,
     /// References.
     pub references: BTreeSet<ReferenceId>,
+    /// Payments by their rows.
+    pub payment_ids: BTreeSet<Uuid>,
 }
 
 /// What is known by these names.
@@ -47,7 +50,7 @@ pub struct Reached {
     /// The references of these components, locked. One that a component gains meanwhile is not among them: [`held`] finds
     /// that out.
     pub references: Vec<references::Row>,
-    /// The payments of these names, locked.
+    /// The payments of these names and ids, locked.
     pub payments: Vec<payments::Row>,
 }
 
@@ -85,9 +88,14 @@ where
             "subscription" => Self::Subscription(row.try_get("id")?),
             "component" => Self::Component(row.try_get("id")?),
             "reference" => Self::Reference(Box::new(references::Columns::from_row(row)?)),
-            _ => Self::Payment(Box::new(payments::Columns::from_row(row)?)),
+            "payment" => Self::Payment(Box::new(payments::Columns::from_row(row)?)),
+            other => return Err(unknown(other)),
         })
     }
+}
+
+fn unknown(kind: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("`{kind}` is no kind of row").into())
 }
 
 macro_rules! no_payment {
@@ -102,11 +110,28 @@ macro_rules! no_reference {
     };
 }
 
+/// The rows that the first of the statements run together has returned: read before all others here, and so done before
+/// anything is locked.
+macro_rules! events {
+    (none) => {
+        ""
+    };
+    (first) => {
+        concat!(
+            "union all select 'event', id, null, null, null, null, ",
+            no_payment!(),
+            ", ",
+            no_reference!(),
+            " from w0 "
+        )
+    };
+}
+
 /// What sets of names reach, in rows of several kinds, whose columns stand side by side: the names and types of these come
 /// first, without a row. References are locked before payments, each in one order.
 macro_rules! reached {
-    ($payments:literal, $subscriptions:literal, $subscription_ids:literal, $references:literal, $lock:literal,
-        $others:literal) => {
+    ($events:ident, $payments:literal, $subscriptions:literal, $subscription_ids:literal, $references:literal,
+        $payment_ids:literal, $lock:literal) => {
         concat!(
             "with name as (
                 select k.environment, k.namespace, k.provider_payment_id, k.payment_id as id
@@ -136,7 +161,9 @@ macro_rules! reached {
                 select id, environment, namespace, provider_payment_id, owner_id, absorbed_into, erased,
                     status, amount, currency, amount_refunded, disputed_lost, paid_at, payer_address,
                     facts, created_at, updated_at
-                from payments where id in (select id from name) order by id",
+                from payments where id in (select id from name union ",
+            $payment_ids,
+            ") order by id",
             $lock,
             ")
              select '' as what, cast(null as uuid) as id, cast(null as text) as environment,
@@ -151,7 +178,7 @@ macro_rules! reached {
                 cast(null as text) as kind, cast(null as text) as subject, cast(null as uuid) as component,
                 cast(null as uuid) as customer_id, false as closed, false as deleted_before
              where false ",
-            $others,
+            events!($events),
             "union all select 'name', id, environment, namespace, provider_payment_id, null, ",
             no_payment!(),
             ", ",
@@ -180,16 +207,17 @@ macro_rules! reached {
 }
 
 macro_rules! reached_on_postgres {
-    ($others:literal) => {
+    ($events:ident) => {
         reached!(
+            $events,
             "jsonb_to_recordset($1::jsonb)
                 as r(environment text, namespace text, provider_payment_id text) ",
             "jsonb_to_recordset($2::jsonb)
                 as r(environment text, namespace text, provider_subscription_id text) ",
             "select r.id from jsonb_to_recordset($3::jsonb) as r(id uuid)",
             "select r.id from jsonb_to_recordset($4::jsonb) as r(id uuid)",
-            " for update",
-            $others
+            "select r.id from jsonb_to_recordset($5::jsonb) as r(id uuid)",
+            " for update"
         )
     };
 }
@@ -202,8 +230,9 @@ pub async fn reached(tx: &mut Tx, names: &Names) -> Result<Reached> {
     let mut asked = tx.writes();
     // Differs because the sets are read by functions of other names, and SQLite's transaction is the lock.
     let sql = asked.pick(
-        reached_on_postgres!(""),
+        reached_on_postgres!(none),
         reached!(
+            none,
             "(select value->>'environment' as environment, value->>'namespace' as namespace,
                 value->>'provider_payment_id' as provider_payment_id from jsonb_each($1)) as r ",
             "(select value->>'environment' as environment, value->>'namespace' as namespace,
@@ -211,7 +240,7 @@ pub async fn reached(tx: &mut Tx, names: &Names) -> Result<Reached> {
                 from jsonb_each($2)) as r ",
             "select value->>'id' from jsonb_each($3)",
             "select value->>'id' as id from jsonb_each($4)",
-            "",
+            "select value->>'id' from jsonb_each($5)",
             ""
         ),
     );
@@ -229,21 +258,21 @@ pub async fn recorded_and_reached(
     now: Timestamp,
     names: &Names,
 ) -> Result<(HashSet<Uuid>, Reached)> {
+    // Differs because an insert is no part of another statement on SQLite, where a turn costs nothing.
     if records.is_empty() || tx.dialect() == Dialect::Sqlite {
-        // Where a turn costs nothing, and where there is nothing to save one for.
         let new = inbox::record(tx, records, now).await?;
         return Ok((new, reached(tx, names).await?));
     }
     let mut asked = tx.writes();
     inbox::add(&mut asked, records, now);
-    // The first part is recorded when it is read here: before anything is locked.
-    let sql = reached_on_postgres!(
-        "union all select 'event', id, null, null, null, null, null, null, false, null, null, null, 0, 0,
-            null, null, null, null, null, null, null, null, false, false from w0 "
-    );
-    ask(&mut asked, sql, names);
-    let (kept, reached) = read(asked.rows(tx).await?);
-    Ok((inbox::new_of(records, kept.into_iter()), reached))
+    ask(&mut asked, reached_on_postgres!(first), names);
+    let (kept, reached_before) = read(asked.rows(tx).await?);
+    let new = inbox::new_of(records, kept.iter().copied());
+    if new.len() < kept.len() {
+        // It may have waited for whoever recorded the other copy, and looked up what was there before.
+        return Ok((new, reached(tx, names).await?));
+    }
+    Ok((new, reached_before))
 }
 
 fn ask(asked: &mut Writes, sql: &'static str, names: &Names) {
@@ -252,7 +281,8 @@ fn ask(asked: &mut Writes, sql: &'static str, names: &Names) {
         .bind_rows(&names.payments)
         .bind_rows(&names.subscriptions)
         .bind_ids(names.subscription_ids.iter().copied())
-        .bind_ids(names.references.iter().map(|reference| reference.0));
+        .bind_ids(names.references.iter().map(|reference| reference.0))
+        .bind_ids(names.payment_ids.iter().copied());
 }
 
 /// The ids of events, and what else there is.
@@ -329,7 +359,8 @@ where
             "subscription" => Self::Subscription(row.try_get("id")?),
             "customer" => Self::Customer(customers::Columns::from_row(row)?),
             "endpoint" => Self::Endpoint(ListenerRow::from_row(row)?),
-            _ => Self::Members(row.try_get("payment_count")?),
+            "members" => Self::Members(row.try_get("payment_count")?),
+            other => return Err(unknown(other)),
         })
     }
 }
@@ -371,7 +402,7 @@ macro_rules! held {
                 environment, null, 0, false, null, null, null,
                 event_types, settings, breaker, paused_until, ",
             $now,
-            " from (select * from endpoints where enabled and not deleted order by id) as listening
+            " from endpoints where enabled and not deleted
              union all select 'members', null, null, count(*), 0, 0, 0, 0, 0, null, null,
                 null, null, 0, false, null, null, null, null, null, null, null, null
              from customer_references where component in (",

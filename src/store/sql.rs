@@ -151,9 +151,13 @@ const PATIENT: Duration = Duration::from_mins(10);
 ///
 /// It waits ten seconds for a row that somebody else holds: many times as long as any of us holds one, and soon enough
 /// to be told by readiness.
+///
+/// Last it says that something is under way which whoever is told of changes has to be told of, or not: see
+/// [`endpoints`](crate::store::endpoints).
 const BEGIN_BY_KEY: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off; \
     set local enable_mergejoin = off; set local plan_cache_mode = force_generic_plan; \
-    set local lock_timeout = '10s'";
+    set local lock_timeout = '10s'; \
+    select pg_advisory_xact_lock_shared(1635083369, hashtext(current_schema()))";
 
 /// How long a connection may take to be had, where a statement may take as long.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);

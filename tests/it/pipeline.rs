@@ -1,20 +1,21 @@
 //! The pipeline on both databases: what a batch makes of the state, however it is split and repeated.
 
-use crate::support::services::{TestDatabase, on_both};
+use crate::support::services::{TestDatabase, on_both, postgres};
 use customer_sync::{
     clock::Clock,
     deliver::{sealed, signature::new_secret},
     keyring::Keyring,
     model::{
+        command::{Command, ProfileChange},
         endpoint::EndpointSpec,
-        id::EndpointId,
+        id::{CustomerId, EndpointId},
         inbound::{Headers, Raw},
         reference::Scope,
         time::Timestamp,
     },
-    pipeline::{Disposition, Pipeline},
+    pipeline::{Disposition, Pipeline, command::Carried},
     provider::{self, Source},
-    store::{self, Db, endpoints},
+    store::{self, Db, Tx, endpoints},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -270,8 +271,7 @@ async fn what_was_told_of_a_deleted_customer_keeps_the_ids_alone_also_of_those_t
 
 #[tokio::test]
 async fn two_workers_over_the_same_customers_neither_deadlock_nor_lose_anything() {
-    Box::pin(on_both(async |TestDatabase { db, .. }| {
-        let pipeline = pipeline(&db);
+    Box::pin(on_both(async |TestDatabase { db, url, .. }| {
         let users = ["a", "b", "c", "d", "e"];
         let batch = |worker: u32, round: u32| -> Vec<Raw> {
             let mut batch: Vec<Raw> = (0..20_u32)
@@ -287,6 +287,13 @@ async fn two_workers_over_the_same_customers_neither_deadlock_nor_lose_anything(
             batch
         };
         let run = async |worker| {
+            // SQLite has one writer, and a process one of it.
+            let its = if db.is_shared() {
+                Db::open(&url, 4).await.expect("it opens")
+            } else {
+                db.clone()
+            };
+            let pipeline = pipeline(&its);
             for round in 0..5 {
                 let batch = batch(worker, round);
                 while let Err(error) = pipeline.process(&batch).await {
@@ -328,22 +335,13 @@ async fn a_payment_that_becomes_another_name_while_a_worker_waits_loses_nothing(
             ([charge(3, "charge.updated", json!("pi_1"))], [stripe(4, "refund.created", &refund)]);
         if db.is_shared() {
             // Both workers have looked up the names when the first is let go.
-            let mut gate = db.begin().await.expect("a transaction");
-            let rows = "select 1 from customer_references for update";
-            gate.query(rows).all::<(i32,)>().await.expect("locks");
-            let wait = || tokio::time::sleep(std::time::Duration::from_millis(400));
+            let gate = gate(&db).await;
             let second = async {
-                wait().await;
+                pause().await;
                 pipeline.process(&refunds).await
             };
-            let open = async {
-                wait().await;
-                wait().await;
-                gate.commit().await
-            };
-            let (first, second, open) = tokio::join!(pipeline.process(&joins), second, open);
+            let (first, second, ()) = tokio::join!(pipeline.process(&joins), second, open(gate));
             first.and(second).expect("they commit");
-            open.expect("it commits");
         } else {
             pipeline.process(&joins).await.expect("it commits");
             pipeline.process(&refunds).await.expect("it commits");
@@ -353,6 +351,107 @@ async fn a_payment_that_becomes_another_name_while_a_worker_waits_loses_nothing(
         assert_no_drift(&db).await;
     })
     .await;
+}
+
+/// Postgres reads a row that it waited for again, and leaves it out where it is another component's by then.
+#[tokio::test]
+async fn a_customer_that_goes_into_another_one_while_a_worker_waits_is_found() {
+    let database = postgres().await;
+    let db = &database.db;
+    let pipeline = pipeline(db);
+    let uid = json!([{"provider": "clerk", "uid": "user_1", "kind": "auth"}]);
+    let alone = json!({"identities": uid, "customer": {}});
+    let joined = [event(
+        3,
+        "customer.recorded",
+        &json!({"external_id": "u1", "identities": uid, "customer": {}}),
+    )];
+    let both = [recorded(1, "u1", "Ada"), event(2, "customer.recorded", &alone)];
+    pipeline.process(&both).await.expect("it commits");
+    let mut tx = db.begin().await.expect("a transaction");
+    let ids: Vec<(CustomerId,)> =
+        tx.query("select id from customers").all().await.expect("their ids");
+    drop(tx);
+    let gate = gate(db).await;
+    let live = Arc::from("live");
+    let rename = async |id| {
+        pause().await;
+        let profile = ProfileChange { name: Some(Some("Ada".into())), ..ProfileChange::default() };
+        let command = Command::Update { customer: id, external_id: None, profile };
+        pipeline.carry_out(&live, &command, None).await
+    };
+    let [(one,), (other,)] = ids[..] else { panic!("two customers: {ids:?}") };
+    let (joined, one, other, ()) = tokio::join!(
+        pipeline.process(&joined),
+        Box::pin(rename(one)),
+        Box::pin(rename(other)),
+        open(gate)
+    );
+    joined.expect("it commits");
+    for carried in [one, other] {
+        let carried = carried.expect("it commits");
+        assert!(matches!(carried, Carried::Out(_)), "{carried:?}");
+    }
+}
+
+/// Whoever has its answer, and then reads, has the changes that are not told: none falls between the two.
+#[tokio::test]
+async fn an_endpoint_is_made_when_nothing_is_under_way_that_it_would_not_be_told() {
+    let database = postgres().await;
+    let db = &database.db;
+    let pipeline = pipeline(db);
+    pipeline.process(&[recorded(1, "u1", "Ada")]).await.expect("it commits");
+    let gate = gate(db).await;
+    let made = std::sync::atomic::AtomicBool::new(false);
+    let make = async {
+        pause().await;
+        let spec = EndpointSpec {
+            environment: "live".into(),
+            url: "https://app.example/".into(),
+            event_types: vec!["*".into()],
+            ..EndpointSpec::default()
+        };
+        let (id, now) = (EndpointId(pipeline.clock.new_id()), pipeline.clock.now());
+        let secret = sealed::seal(&pipeline.keyring, &new_secret());
+        let mut tx = db.begin().await.expect("a transaction");
+        endpoints::create(&mut tx, id, &spec, secret, now).await.expect("it is made");
+        tx.commit().await.expect("committed");
+        made.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let change = async {
+        let batch = [recorded(2, "u1", "Ada Lovelace")];
+        pipeline.process(&batch).await.expect("it commits");
+    };
+    let look = async {
+        pause().await;
+        pause().await;
+        assert!(!made.load(std::sync::atomic::Ordering::SeqCst), "a change was under way");
+        gate.commit().await.expect("it opens");
+    };
+    tokio::join!(Box::pin(change), make, look);
+    assert_eq!(scalar(db, "select count(*) from messages").await, 0, "it was not there yet");
+    pipeline.process(&[recorded(3, "u1", "Ada King")]).await.expect("it commits");
+    assert_eq!(scalar(db, "select count(*) from messages").await, 1);
+}
+
+/// Holds all references.
+async fn gate(db: &Db) -> Tx {
+    let mut gate = db.begin().await.expect("a transaction");
+    let rows = "select 1 from customer_references for update";
+    gate.query(rows).all::<(i32,)>().await.expect("locks");
+    gate
+}
+
+/// Long enough that whoever went before waits at the gate.
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+}
+
+/// Lets go of them when all who go through pause once wait there.
+async fn open(gate: Tx) {
+    pause().await;
+    pause().await;
+    gate.commit().await.expect("it opens");
 }
 
 #[tokio::test]

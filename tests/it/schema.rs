@@ -496,18 +496,19 @@ async fn eight_writers_at_once_all_get_their_turn() {
 async fn whatever_is_canceled_leaves_no_connection_inside_a_transaction() {
     let database = postgres().await;
     let db = &database.db;
-    let Db::Postgres { pool, .. } = db else { panic!("this is Postgres") };
+    let Db::Postgres { pool, batches, .. } = db else { panic!("this is Postgres") };
     let (mut canceled, mut open) = (0, 0);
-    for round in 0..180 {
+    for round in 0..240 {
         let patience = async {
             for _ in 0..round % 30 {
                 tokio::task::yield_now().await;
             }
         };
         let work = async {
-            match round % 3 {
+            match round % 4 {
                 0 => drop(db.begin().await?),
                 1 => db.begin_by_key().await?.commit().await?,
+                2 => db.begin_batch().await?.commit().await?,
                 _ => drop(db.single().await?.query("select 1").one::<(i32,)>().await?),
             }
             Ok::<(), sqlx::Error>(())
@@ -516,7 +517,8 @@ async fn whatever_is_canceled_leaves_no_connection_inside_a_transaction() {
             done = work => done.expect("done"),
             () = patience => canceled += 1,
         }
-        let mut connection = pool.acquire().await.expect("a connection");
+        let used = if round % 4 == 2 { batches } else { pool };
+        let mut connection = used.acquire().await.expect("a connection");
         // Outside a transaction a simple statement is one of its own, and both times are its start.
         let outside = sqlx::raw_sql("select now() = statement_timestamp()")
             .fetch_one(&mut *connection)

@@ -34,8 +34,8 @@ async fn few_hold(tx: &mut Tx, addresses: &BTreeSet<AddressId>) -> Result<BTreeS
 }
 
 /// The payments that are matched by addresses whose holder turned out to change.
-pub(super) async fn payments(tx: &mut Tx, closure: &Closure) -> Result<Vec<Uuid>> {
-    store::addresses::payments(tx, &closure.moving).await
+pub(super) async fn payments(tx: &mut Tx, closure: &Closure) -> Result<BTreeSet<Uuid>> {
+    Ok(store::addresses::payments(tx, &closure.moving).await?.into_iter().collect())
 }
 
 /// Finds out, for every address that the batch names and every one that a loaded payment is matched by, who else

@@ -140,7 +140,7 @@ impl Writes {
         Ok(())
     }
 
-    /// Runs them all; the rows of the last one.
+    /// Runs them all, of which none has to write a number of rows; the rows of the last one.
     ///
     /// # Errors
     /// When the database refuses or is away.
@@ -153,8 +153,13 @@ impl Writes {
             }
             (Self::Sqlite(all), Tx::Sqlite(tx)) => {
                 let mut rows = Vec::new();
-                for Write { sql, arguments, .. } in all {
-                    rows = sqlx::query_as_with(sql, arguments).fetch_all(&mut **tx).await?;
+                let last = all.len();
+                for (place, Write { sql, arguments, .. }) in (1..).zip(all) {
+                    if place == last {
+                        rows = sqlx::query_as_with(sql, arguments).fetch_all(&mut **tx).await?;
+                    } else {
+                        sqlx::query_with(sql, arguments).execute(&mut **tx).await?;
+                    }
                 }
                 Ok(rows)
             }

@@ -219,6 +219,28 @@ async fn connections_that_fell_silent_do_not_keep_the_places_of_new_ones() {
     proxy.mend().await;
 }
 
+/// Requests may take all connections that they share, and batches go on.
+#[tokio::test]
+async fn of_six_connections_two_are_kept_for_batches_and_of_fewer_none() {
+    let database = postgres().await;
+    let statement_timeout = Duration::from_millis(400);
+    for (connections, shared) in [(6, 4), (5, 5), (1, 1)] {
+        let limits = Limits { connections, statement_timeout };
+        let db = Db::open_within(&database.url, limits).await.expect("it opens");
+        let mut taken = Vec::new();
+        for _ in 0..shared {
+            taken.push(db.begin().await.expect("one is free"));
+        }
+        assert!(db.begin().await.is_err(), "{connections}: there are {shared} for everybody");
+        for _ in 0..connections - shared {
+            taken.push(db.begin_batch().await.expect("one is kept"));
+        }
+        assert!(db.begin_batch().await.is_err(), "{connections} are taken");
+        drop(taken);
+        db.close().await;
+    }
+}
+
 /// Whoever is beside an event whose statements take too long is not held up, and it is given more time by itself.
 #[tokio::test]
 async fn an_event_that_takes_too_long_holds_up_nobody_beside_it() {
