@@ -2,61 +2,46 @@
 
 use crate::{
     apply::{
-        decide::{self, Context, Decision},
+        decide::{self, Context},
         load::{self, Closure},
-        world::{Erased, World},
+        world::World,
         write,
     },
     clock::Clock,
     handover::{Handover, Slot},
     keyring::Keyring,
     model::{
-        event::{Event, Reading},
-        id::{CustomerId, EventId, InboundId, SubscriptionId},
-        inbound::{Raw, Verdict},
-        is_live,
-        message::{Cause, EventData, EventType, Leased, OutgoingEvent},
-        reference::ReferenceId,
+        event::Reading,
+        id::{InboundId, SubscriptionId},
+        inbound::Raw,
+        message::{Cause, Leased},
         time::Timestamp,
     },
     outbox,
     provider::Source,
     store::{
         self, Db, Error, Tx,
-        inbox::{self, Correction, Record, Replayable, Subject},
+        inbox::{self, Replayable},
     },
 };
-use read::Entry;
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use disposition::dispositions;
+use fold::Applied;
+use read::{Entry, folded};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use steps::Steps;
 use uuid::Uuid;
 
 pub mod command;
+mod disposition;
+mod fold;
 mod measure;
 mod provenance;
 mod read;
 mod steps;
 
+pub use disposition::Disposition;
 pub use provenance::{Story, provenance, story};
 pub use read::LARGEST_BODY;
-
-/// What became of a message. A failure of our own side is no disposition: it is an error, and the
-/// message stays unacknowledged.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Disposition {
-    /// Its facts are in the state.
-    Applied,
-    /// Seen before.
-    Duplicate,
-    /// Valid, and of no effect; why.
-    Ignored(String),
-    /// Not to be believed or not to be read; why.
-    Rejected(String),
-}
 
 /// The configured sources, by name.
 pub type Sources = HashMap<Arc<str>, Arc<Source>>;
@@ -467,93 +452,6 @@ impl Pipeline {
         Ok((dispositions(batch.len(), entries, &new, &corrections), handed_over))
     }
 
-    /// Whom an entry's body may be about of which nothing is applied.
-    fn mentioned(&self, entry: &Entry) -> Vec<ReferenceId> {
-        let environment = entry.record.environment.as_deref().unwrap_or_default();
-        let id = |name| self.keyring.reference_id(environment, name);
-        entry.mentions.iter().map(id).collect()
-    }
-
-    /// Folds the new events over the loaded state, in order of arrival.
-    fn apply(
-        &self,
-        world: &mut World,
-        batch: &[Arrival<'_>],
-        entries: &[Entry],
-        new: &HashSet<Uuid>,
-        now: Timestamp,
-    ) -> Applied {
-        let mut applied = Applied::default();
-        for entry in entries.iter().filter(|entry| new.contains(&entry.record.id)) {
-            let record = &entry.record;
-            for id in self.mentioned(entry) {
-                applied.subjects.insert(Subject { subject_id: id.0, inbound_id: record.id });
-                let said_at = record.occurred_at.unwrap_or(record.received_at);
-                let is_gone = world.references.get(&id).is_some_and(|node| {
-                    node.closed || node.deleted_at.is_some_and(|deleted_at| said_at <= deleted_at)
-                });
-                if is_gone {
-                    applied.closed.insert(record.id);
-                }
-            }
-            let Some(event) = &entry.event else { continue };
-            let Reading::Asserts(assertions) = &event.reading else { continue };
-            let mut new_id = || self.clock.new_id();
-            let mut context = Context {
-                environment: &event.environment,
-                keyring: &self.keyring,
-                now,
-                new_id: &mut new_id,
-            };
-            let decision = decide::decide(world, assertions, &mut context);
-            let inbound_id = entry.record.id;
-            let subject = |subject_id| Subject { subject_id, inbound_id };
-            applied.subjects.extend(decision.subjects.iter().copied().map(subject));
-            if decision.closed || decision.late {
-                applied.closed.insert(inbound_id);
-            }
-            for told in &mut applied.outgoing {
-                erase(told, &decision.erased);
-            }
-            if decision.unheard {
-                let reason = "whom it is about was deleted".to_owned();
-                let verdict = Verdict::Ignored.as_str();
-                applied.corrections.push(Correction { id: inbound_id, verdict, reason });
-            }
-            let cause = cause(event);
-            let trace = batch.get(entry.message).and_then(|arrival| arrival.trace);
-            let told = self.outgoing(decision, &event.environment, &cause, trace, now);
-            applied.outgoing.extend(told);
-        }
-        applied
-    }
-
-    fn outgoing(
-        &self,
-        decision: Decision,
-        environment: &Arc<str>,
-        cause: &Cause,
-        trace: Option<&Arc<str>>,
-        now: Timestamp,
-    ) -> Vec<OutgoingEvent> {
-        decision
-            .changes
-            .into_iter()
-            .map(|change| OutgoingEvent {
-                id: EventId(self.clock.new_id()),
-                kind: change.kind,
-                timestamp: now,
-                environment: environment.clone(),
-                live: is_live(environment),
-                version: change.version,
-                data: change.data,
-                previous_attributes: change.previous,
-                cause: cause.clone(),
-                trace: trace.cloned(),
-            })
-            .collect()
-    }
-
     /// Writes what changed and what is to be told, in one turn, unless deletions first erase what was told before.
     async fn write(
         &self,
@@ -582,110 +480,6 @@ impl Pipeline {
                 handover.send(message, slot);
             }
         }
-    }
-}
-
-/// What applying a batch came to.
-#[derive(Default)]
-struct Applied {
-    outgoing: Vec<OutgoingEvent>,
-    subjects: BTreeSet<Subject>,
-    corrections: Vec<Correction>,
-    closed: BTreeSet<Uuid>,
-}
-
-fn cause(event: &Event) -> Cause {
-    Cause {
-        source: event.key.source().into(),
-        event_id: event.key.event_id().to_owned(),
-        verified: event.verified,
-    }
-}
-
-/// Takes from a message what a later event of the same batch deleted.
-fn erase(event: &mut OutgoingEvent, erased: &Erased) {
-    if event.kind == EventType::CustomerDeleted {
-        return;
-    }
-    let customer = event.data.customer.as_ref().map(|customer| customer.id);
-    let gone = customer.is_some_and(|id| erased.customers.contains(&id));
-    let retold = |ids: &BTreeMap<CustomerId, i64>| customer.and_then(|id| ids.get(&id).copied());
-    if gone {
-        // Of those that went into it, too, the ids stay: whoever keeps a copy learns that it is gone.
-        let merged_from = std::mem::take(&mut event.data.merged_from);
-        let customer = event.data.customer.take();
-        event.data = EventData { customer, merged_from, ..EventData::default() };
-    }
-    let in_conflict = event.kind == EventType::CustomerConflict;
-    let since = retold(&erased.lessened);
-    let since = since.max(retold(&erased.conflicts).filter(|_| in_conflict));
-    if let Some(customer) = &mut event.data.customer
-        && (gone || since.is_some())
-    {
-        event.data.conflict = None;
-        event.previous_attributes.clear();
-        if gone || event.version < since {
-            customer.person = crate::model::customer::Person::default();
-            customer.deleted = gone;
-        }
-    }
-    if let Some(payment) = &mut event.data.payment
-        && erased.payments.contains(&payment.id)
-    {
-        payment.description = None;
-        payment.metadata.clear();
-        event.previous_attributes.clear();
-    }
-}
-
-/// One row for each key of a batch: copies in one batch are counted, not kept.
-fn folded(entries: &[Entry]) -> Vec<Record> {
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut records: Vec<Record> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let known = places.get(entry.record.dedupe_key.as_str());
-        if let Some(first) = known.and_then(|place| records.get_mut(*place)) {
-            first.copies += 1;
-        } else {
-            places.insert(&entry.record.dedupe_key, records.len());
-            records.push(entry.record.clone());
-        }
-    }
-    records
-}
-
-/// What became of each message: the best of what became of its events.
-fn dispositions(
-    messages: usize,
-    entries: &[Entry],
-    new: &HashSet<Uuid>,
-    corrections: &[Correction],
-) -> Vec<Disposition> {
-    let mut all = vec![Disposition::Duplicate; messages];
-    for entry in entries {
-        let Some(place) = all.get_mut(entry.message) else { continue };
-        let corrected = corrections.iter().find(|correction| correction.id == entry.record.id);
-        let disposition = match corrected {
-            Some(correction) => Disposition::Ignored(correction.reason.clone()),
-            None if new.contains(&entry.record.id) => entry.disposition.clone(),
-            None => match &entry.disposition {
-                rejected @ Disposition::Rejected(_) => rejected.clone(),
-                _ => Disposition::Duplicate,
-            },
-        };
-        if weight(&disposition) > weight(place) {
-            *place = disposition;
-        }
-    }
-    all
-}
-
-fn weight(disposition: &Disposition) -> u8 {
-    match disposition {
-        Disposition::Duplicate => 0,
-        Disposition::Ignored(_) => 1,
-        Disposition::Rejected(_) => 2,
-        Disposition::Applied => 3,
     }
 }
 

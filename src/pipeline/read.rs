@@ -17,7 +17,10 @@ use crate::{
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// The largest body that is read (contract 4).
@@ -193,6 +196,22 @@ fn rejected_key(raw: &Raw, body: &[u8], item: Option<&EventKey>) -> String {
     let source = raw.source.replace('\0', "");
     let item = item.map_or("", EventKey::as_str);
     format!("\u{1f}{kind}\u{1f}{source}\u{1f}{}\u{1f}{item}", hex::encode(hash.finalize()))
+}
+
+/// One row for each key of a batch: copies in one batch are counted, not kept.
+pub(super) fn folded(entries: &[Entry]) -> Vec<Record> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut records: Vec<Record> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let known = places.get(entry.record.dedupe_key.as_str());
+        if let Some(first) = known.and_then(|place| records.get_mut(*place)) {
+            first.copies += 1;
+        } else {
+            places.insert(&entry.record.dedupe_key, records.len());
+            records.push(entry.record.clone());
+        }
+    }
+    records
 }
 
 #[cfg(test)]
