@@ -10,18 +10,12 @@ use crate::{
         secret::Secret,
         time::Timestamp,
     },
-    store::{Result, Tx},
+    store::{Result, Tx, sql::audience_lock},
 };
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 
 mod standing;
-
-/// Names our advisory lock among those of the database: `audi` in ASCII. The schema is its second part.
-///
-/// Every transaction that may tell of changes holds it shared from its beginning, and whoever makes an endpoint, changes
-/// what it is told or switches it on has it alone: so whatever is committed after that is told to it.
-const LOCK: i32 = 0x6175_6469;
 
 pub use standing::{Locked, locked, reserve, stand, succeeded};
 
@@ -93,13 +87,16 @@ fn exposed(headers: &BTreeMap<String, Secret>) -> Json<BTreeMap<String, String>>
     Json(headers.iter().map(exposed).collect())
 }
 
-/// Waits until nothing is under way that was begun before, and keeps what comes next from beginning until this
-/// transaction ends.
+/// Waits until no batch and no command is under way, and keeps the next ones from beginning until this transaction ends:
+/// each holds this lock shared from its beginning. So whatever is committed after an endpoint was made, was given other
+/// types or was switched on is told to it. What begins meanwhile waits behind us: so we do not wait for long.
 async fn gather(tx: &mut Tx) -> Result<()> {
     // Differs because SQLite has one writer: its transaction is the lock.
     if matches!(tx, Tx::Postgres(_)) {
-        let sql = "select count(pg_advisory_xact_lock($1, hashtext(current_schema())))";
-        tx.query(sql).bind(LOCK).one::<(i64,)>().await?;
+        tx.query("set local lock_timeout = '2s'").execute().await?;
+        let sql = concat!("select count(pg_advisory_xact_lock(", audience_lock!(), "))");
+        tx.query(sql).one::<(i64,)>().await?;
+        tx.query("set local lock_timeout to default").execute().await?;
     }
     Ok(())
 }
@@ -179,7 +176,9 @@ pub async fn change(
     spec: &EndpointSpec,
     now: Timestamp,
 ) -> Result<()> {
-    gather(tx).await?;
+    if before.event_types != spec.event_types {
+        gather(tx).await?;
+    }
     tx.query(
         "update endpoints set name = $2, url = $3, description = $4, event_types = $5, headers = $6,
             settings = $7, updated_at = $8
@@ -335,7 +334,8 @@ pub async fn set_enabled(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<bool> {
-    if enabled {
+    let sql = "select count(*) from endpoints where id = $1 and not deleted and not enabled";
+    if enabled && tx.query(sql).bind(id).one::<(i64,)>().await?.0 > 0 {
         gather(tx).await?;
     }
     let changed = tx

@@ -269,8 +269,11 @@ pub async fn recorded_and_reached(
     let (kept, reached_before) = read(asked.rows(tx).await?);
     let new = inbox::new_of(records, kept.iter().copied());
     if new.len() < kept.len() {
-        // It may have waited for whoever recorded the other copy, and looked up what was there before.
-        return Ok((new, reached(tx, names).await?));
+        // It may have waited for whoever recorded the other copy, and looked up what was there before. More than that is
+        // locked in its order, from the beginning.
+        let now = reached(tx, names).await?;
+        let known = |component| reached_before.components.contains(component);
+        return if now.components.iter().all(known) { Ok((new, now)) } else { Err(Error::Grew) };
     }
     Ok((new, reached_before))
 }

@@ -1,6 +1,9 @@
 //! The pipeline on both databases: what a batch makes of the state, however it is split and repeated.
 
-use crate::support::services::{TestDatabase, on_both, postgres};
+use crate::support::{
+    services::{TestDatabase, on_both, postgres},
+    wait::eventually,
+};
 use customer_sync::{
     clock::Clock,
     deliver::{sealed, signature::new_secret},
@@ -403,7 +406,10 @@ async fn an_endpoint_is_made_when_nothing_is_under_way_that_it_would_not_be_told
     pipeline.process(&[recorded(1, "u1", "Ada")]).await.expect("it commits");
     let gate = gate(db).await;
     let made = std::sync::atomic::AtomicBool::new(false);
+    let waiting = "select count(*) from pg_stat_activity
+        where wait_event_type = 'Lock' and query like 'with w0 as (insert into inbound_events%'";
     let make = async {
+        eventually("it waits", async || scalar(db, waiting).await, |count| *count > 0).await;
         pause().await;
         let spec = EndpointSpec {
             environment: "live".into(),
@@ -423,6 +429,7 @@ async fn an_endpoint_is_made_when_nothing_is_under_way_that_it_would_not_be_told
         pipeline.process(&batch).await.expect("it commits");
     };
     let look = async {
+        eventually("it waits", async || scalar(db, waiting).await, |count| *count > 0).await;
         pause().await;
         pause().await;
         assert!(!made.load(std::sync::atomic::Ordering::SeqCst), "a change was under way");

@@ -68,8 +68,9 @@ impl Lease {
         self.end("COMMIT").await
     }
 
-    /// Undoes everything in it.
-    pub(super) async fn roll_back(self) -> sqlx::Result<Self> {
+    /// Undoes everything in it. A server that does not answer is not waited for as long as for a statement.
+    pub(super) async fn roll_back(mut self) -> sqlx::Result<Self> {
+        self.within = self.within.min(ANSWERS_WITHIN);
         self.end("ROLLBACK").await
     }
 

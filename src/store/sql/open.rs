@@ -15,8 +15,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 /// How long a connection may have been idle before it is asked whether it is still there.
 const TRUSTED: Duration = Duration::from_secs(5);
 
-/// How many of the connections are kept for batches of events: one that is under way, and one of whoever processes events
-/// again meanwhile.
+/// How many of the connections are kept for batches of events: one for what comes in, and one for its dead letters.
 const FOR_BATCHES: u32 = 2;
 
 /// Of fewer connections than this none is kept for anybody.

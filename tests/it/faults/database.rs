@@ -223,7 +223,7 @@ async fn connections_that_fell_silent_do_not_keep_the_places_of_new_ones() {
 #[tokio::test]
 async fn of_six_connections_two_are_kept_for_batches_and_of_fewer_none() {
     let database = postgres().await;
-    let statement_timeout = Duration::from_millis(400);
+    let statement_timeout = Duration::from_millis(1_500);
     for (connections, shared) in [(6, 4), (5, 5), (1, 1)] {
         let limits = Limits { connections, statement_timeout };
         let db = Db::open_within(&database.url, limits).await.expect("it opens");
