@@ -3,7 +3,7 @@
 use crate::seeds;
 use std::{fs, path::Path};
 
-/// Writes them into the target's corpus.
+/// Together them into the target's corpus.
 pub(crate) fn plant(target: &str) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let corpus = here.join("corpus").join(target);

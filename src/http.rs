@@ -65,7 +65,7 @@ mod top;
 
 pub use server::Error;
 
-/// Writes out this process's metrics in Prometheus' text format.
+/// Together out this process's metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What can be set about the servers.

@@ -10,21 +10,21 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Writes,
+        Together,
         messages::{self, NewEvent, NewMessage},
     },
 };
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Writes the events that some enabled endpoint of their environment takes, and a message for each such endpoint: three
+/// Together the events that some enabled endpoint of their environment takes, and a message for each such endpoint: three
 /// statements at most.
 ///
 /// Messages to endpoints with a free slot are leased as they are written, and returned: they are to be sent over after
 /// the commit, or dropped with the transaction. The others are due at once.
 pub fn write(
     audience: &Audience,
-    writes: &mut Writes,
+    writes: &mut Together,
     events: &[OutgoingEvent],
     new_id: impl FnMut() -> Uuid + Send,
     handover: Option<&Handover>,

@@ -452,7 +452,7 @@ impl Pipeline {
         Ok((dispositions(batch.len(), entries, &new, &corrections), handed_over))
     }
 
-    /// Writes what changed and what is to be told, in one turn, unless deletions first erase what was told before.
+    /// Together what changed and what is to be told, in one turn, unless deletions first erase what was told before.
     async fn write(
         &self,
         tx: &mut Tx,
@@ -460,12 +460,12 @@ impl Pipeline {
         applied: Applied,
         now: Timestamp,
     ) -> store::Result<Vec<(Leased, Slot)>> {
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         write::write(tx, &mut writes, world, &applied.subjects, now).await?;
         if write::concludes(world) {
             writes.run(tx).await?;
             write::conclude(tx, world).await?;
-            writes = tx.writes();
+            writes = tx.together();
         }
         let new_id = || self.clock.new_id();
         let (told, handover) = (&applied.outgoing, self.handover.as_ref());

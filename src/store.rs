@@ -31,7 +31,7 @@ pub mod statement;
 pub mod subscriptions;
 pub mod totals;
 
-pub use sql::{Db, Limits, Tx, Writes};
+pub use sql::{Db, Limits, Together, Tx};
 
 /// Something went wrong with the database.
 #[derive(Debug, thiserror::Error)]

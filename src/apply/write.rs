@@ -1,4 +1,4 @@
-//! Writes back what changed: one statement a table, however many events the batch had.
+//! Together back what changed: one statement a table, however many events the batch had.
 
 use crate::{
     apply::{
@@ -13,19 +13,19 @@ use crate::{
         subscription::SubscriptionStatus,
         time::Timestamp,
     },
-    store::{self, Result, Tx, Writes, customers::Retold, inbox::Subject},
+    store::{self, Result, Together, Tx, customers::Retold, inbox::Subject},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// Writes a batch's changes, and what its events speak of. That another transaction was faster with a new row is
+/// Together a batch's changes, and what its events speak of. That another transaction was faster with a new row is
 /// found when they are run.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn write(
     tx: &mut Tx,
-    writes: &mut Writes,
+    writes: &mut Together,
     world: &World,
     subjects: &BTreeSet<Subject>,
     now: Timestamp,
@@ -81,7 +81,7 @@ pub async fn conclude(tx: &mut Tx, world: &World) -> Result<()> {
     store::idempotency::erase(tx, &customers, &payments).await
 }
 
-fn write_references(writes: &mut Writes, world: &World) {
+fn write_references(writes: &mut Together, world: &World) {
     let changed = world.references.iter().filter(|(_, node)| node.changed);
     let (new, known): (Vec<_>, Vec<_>) = changed.partition(|(_, node)| node.is_new);
     let rows = |nodes: Vec<(&ReferenceId, &ReferenceNode)>| -> Vec<store::references::Row> {
@@ -112,13 +112,13 @@ fn reference_row(id: ReferenceId, node: &ReferenceNode) -> store::references::Ro
     }
 }
 
-fn write_payments(writes: &mut Writes, world: &World) {
+fn write_payments(writes: &mut Together, world: &World) {
     let changed = world.payments.iter().filter(|(_, node)| node.changed);
     let rows: Vec<_> = changed.map(|(id, node)| payment_row(*id, node)).collect();
     store::payments::write(writes, &rows);
 }
 
-fn write_payment_names(writes: &mut Writes, world: &World) {
+fn write_payment_names(writes: &mut Together, world: &World) {
     let moves: Vec<(Uuid, Uuid)> = world
         .payments
         .iter()
@@ -166,7 +166,7 @@ fn payment_row(id: PaymentId, node: &PaymentNode) -> store::payments::Row {
     }
 }
 
-fn write_subscriptions(writes: &mut Writes, world: &World, now: Timestamp) {
+fn write_subscriptions(writes: &mut Together, world: &World, now: Timestamp) {
     let changed = world.subscriptions.iter().filter(|(_, node)| node.changed);
     let (new, known): (Vec<_>, Vec<_>) = changed.partition(|(_, node)| !node.stored);
     let rows =
@@ -200,7 +200,7 @@ fn subscription_row(
     }
 }
 
-fn write_namings(writes: &mut Writes, world: &World) {
+fn write_namings(writes: &mut Together, world: &World) {
     let naming = |object: Uuid, kind| {
         move |reference: ReferenceId| store::references::Naming {
             reference_id: reference.0,
@@ -220,7 +220,7 @@ fn write_namings(writes: &mut Writes, world: &World) {
     store::references::list_objects(writes, &namings);
 }
 
-fn write_customers(writes: &mut Writes, world: &World) {
+fn write_customers(writes: &mut Together, world: &World) {
     let changed: Vec<(&CustomerId, &CustomerNode)> =
         world.customers.iter().filter(|(_, node)| node.changed).collect();
     let rows: Vec<store::customers::Row> = changed
@@ -294,7 +294,7 @@ fn profile(customer: &Customer, holds: Option<Held>) -> store::customers::Profil
     }
 }
 
-fn write_totals(writes: &mut Writes, world: &World) {
+fn write_totals(writes: &mut Together, world: &World) {
     let spends: Vec<_> = world
         .references
         .iter()

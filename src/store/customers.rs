@@ -8,7 +8,7 @@ use crate::{
         time::Timestamp,
     },
     set,
-    store::{Result, Tx, Writes, codec::Key},
+    store::{Result, Together, Tx, codec::Key},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -75,8 +75,8 @@ pub async fn root(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<Opti
     Ok(row.map(|(root,)| root))
 }
 
-/// Writes customers: new ones are inserted, known ones replaced.
-pub fn write(writes: &mut Writes, rows: &[Row]) {
+/// Together customers: new ones are inserted, known ones replaced.
+pub fn write(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
             writes,
@@ -172,8 +172,8 @@ impl<'a> From<&'a Profile> for ProfileRow<'a> {
     }
 }
 
-/// Writes profiles: new ones are inserted, known ones replaced.
-pub fn write_profiles(writes: &mut Writes, rows: &[Profile]) {
+/// Together profiles: new ones are inserted, known ones replaced.
+pub fn write_profiles(writes: &mut Together, rows: &[Profile]) {
     let rows: Vec<ProfileRow<'_>> = rows.iter().map(ProfileRow::from).collect();
     if !rows.is_empty() {
         set!(

@@ -6,7 +6,7 @@
 use crate::{
     model::customer::Totals,
     set,
-    store::{Result, Tx, Writes, codec::Key, totals::Drift},
+    store::{Result, Together, Tx, codec::Key, totals::Drift},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ pub async fn move_to(tx: &mut Tx, rows: &[Moved]) -> Result<()> {
 }
 
 /// Adds to days what they gained and lost.
-pub fn add(writes: &mut Writes, rows: &[Added]) {
+pub fn add(writes: &mut Together, rows: &[Added]) {
     if !rows.is_empty() {
         set!(
             writes,
@@ -203,7 +203,7 @@ pub async fn repair(tx: &mut Tx) -> Result<usize> {
     let moves: Vec<Moved> = moves.into_iter().map(moved).collect();
     move_to(tx, &moves).await?;
     let rows: Vec<Added> = days.into_values().collect();
-    let mut writes = tx.writes();
+    let mut writes = tx.together();
     add(&mut writes, &rows);
     writes.run(tx).await?;
     Ok(lines.len())

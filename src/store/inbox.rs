@@ -7,7 +7,7 @@ use crate::{
         time::Timestamp,
     },
     set,
-    store::{Result, Tx, Writes, codec::Key},
+    store::{Result, Together, Tx, codec::Key},
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -69,7 +69,7 @@ struct Placed<'a> {
 /// # Errors
 /// When the database fails.
 pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<HashSet<Uuid>> {
-    let mut writes = tx.writes();
+    let mut writes = tx.together();
     add(&mut writes, records, now);
     let kept: Vec<(Key,)> = writes.rows(tx).await?;
     Ok(new_of(records, kept.into_iter().map(|(id,)| id.0)))
@@ -80,7 +80,7 @@ pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<H
 /// The rows go in sorted by their key, so that no two workers wait for each other. The bytes of all travel as one
 /// value beside them: no database has to read them as text. The verdict of another copy stands in a `case` so that no
 /// planner looks the copy up by it: nearly all are applied.
-pub(super) fn add(writes: &mut Writes, records: &[Record], now: Timestamp) {
+pub(super) fn add(writes: &mut Together, records: &[Record], now: Timestamp) {
     if records.is_empty() {
         return;
     }
@@ -194,7 +194,7 @@ pub struct Subject {
 }
 
 /// Notes what events speak of.
-pub fn link(writes: &mut Writes, subjects: &BTreeSet<Subject>) {
+pub fn link(writes: &mut Together, subjects: &BTreeSet<Subject>) {
     if !subjects.is_empty() {
         let rows: Vec<Subject> = subjects.iter().copied().collect();
         set!(

@@ -9,7 +9,7 @@ use crate::{
         time::{Timestamp, millis, millis_or_null},
     },
     set,
-    store::{Result, Tx, Writes},
+    store::{Result, Together, Tx},
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
@@ -83,7 +83,7 @@ struct Begun {
     number: i64,
 }
 
-/// Writes outgoing events with their messages, and begins the tries of those that are leased; `now` by the
+/// Together outgoing events with their messages, and begins the tries of those that are leased; `now` by the
 /// database's clock. Three statements at most, whatever the number, in one turn.
 ///
 /// # Errors
@@ -94,13 +94,13 @@ pub async fn write(
     messages: &[NewMessage],
     now: Timestamp,
 ) -> Result<()> {
-    let mut writes = tx.writes();
+    let mut writes = tx.together();
     add(&mut writes, events, messages, now);
     writes.run(tx).await
 }
 
 /// The same beside what else is written.
-pub fn add(writes: &mut Writes, events: &[NewEvent], messages: &[NewMessage], now: Timestamp) {
+pub fn add(writes: &mut Together, events: &[NewEvent], messages: &[NewMessage], now: Timestamp) {
     if messages.is_empty() {
         return;
     }
@@ -160,7 +160,7 @@ pub fn add(writes: &mut Writes, events: &[NewEvent], messages: &[NewMessage], no
     begin(writes, &messages.iter().filter_map(begun).collect::<Vec<_>>(), now);
 }
 
-fn begin(writes: &mut Writes, tries: &[Begun], now: Timestamp) {
+fn begin(writes: &mut Together, tries: &[Begun], now: Timestamp) {
     if tries.is_empty() {
         return;
     }

@@ -8,7 +8,7 @@ use crate::{
         time::Timestamp,
     },
     set,
-    store::{Result, Tx, Writes, codec::Key},
+    store::{Result, Together, Tx, codec::Key},
 };
 use serde::Serialize;
 use sqlx::types::Json;
@@ -157,7 +157,7 @@ impl From<Columns> for Row {
 }
 
 /// Inserts names that have to be new: fewer say that another transaction was faster with one of them.
-pub fn insert_names(writes: &mut Writes, names: &[Name]) {
+pub fn insert_names(writes: &mut Together, names: &[Name]) {
     if !names.is_empty() {
         set!(
             writes,
@@ -173,7 +173,7 @@ pub fn insert_names(writes: &mut Writes, names: &[Name]) {
 }
 
 /// Gives names to other payments: those that they turned out to be names of.
-pub fn move_names(writes: &mut Writes, moves: &[(Uuid, Uuid)]) {
+pub fn move_names(writes: &mut Together, moves: &[(Uuid, Uuid)]) {
     #[derive(Serialize)]
     struct Move {
         gone: Uuid,
@@ -192,8 +192,8 @@ pub fn move_names(writes: &mut Writes, moves: &[(Uuid, Uuid)]) {
     }
 }
 
-/// Writes payments: new ones are inserted, known ones replaced.
-pub fn write(writes: &mut Writes, rows: &[Row]) {
+/// Together payments: new ones are inserted, known ones replaced.
+pub fn write(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
             writes,

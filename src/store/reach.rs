@@ -10,7 +10,7 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Error, Result, Tx, Writes,
+        Error, Result, Together, Tx,
         codec::Key,
         customers,
         endpoints::{self, ListenerRow},
@@ -227,7 +227,7 @@ macro_rules! reached_on_postgres {
 /// # Errors
 /// When the database fails.
 pub async fn reached(tx: &mut Tx, names: &Names) -> Result<Reached> {
-    let mut asked = tx.writes();
+    let mut asked = tx.together();
     // Differs because the sets are read by functions of other names, and SQLite's transaction is the lock.
     let sql = asked.pick(
         reached_on_postgres!(none),
@@ -263,7 +263,7 @@ pub async fn recorded_and_reached(
         let new = inbox::record(tx, records, now).await?;
         return Ok((new, reached(tx, names).await?));
     }
-    let mut asked = tx.writes();
+    let mut asked = tx.together();
     inbox::add(&mut asked, records, now);
     ask(&mut asked, reached_on_postgres!(first), names);
     let (kept, reached_before) = read(asked.rows(tx).await?);
@@ -278,7 +278,7 @@ pub async fn recorded_and_reached(
     Ok((new, reached_before))
 }
 
-fn ask(asked: &mut Writes, sql: &'static str, names: &Names) {
+fn ask(asked: &mut Together, sql: &'static str, names: &Names) {
     asked
         .query(sql)
         .bind_rows(&names.payments)

@@ -3,7 +3,7 @@
 use crate::{
     model::reference::{ReferenceFacts, ReferenceId},
     set,
-    store::{Result, Tx, Writes, codec::Key},
+    store::{Result, Together, Tx, codec::Key},
 };
 use serde::Serialize;
 use sqlx::types::Json;
@@ -66,7 +66,7 @@ impl From<Columns> for Row {
 }
 
 /// Inserts references that have to be new: fewer say that another transaction was faster with one of them.
-pub fn insert(writes: &mut Writes, rows: &[Row]) {
+pub fn insert(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
             writes,
@@ -85,8 +85,8 @@ pub fn insert(writes: &mut Writes, rows: &[Row]) {
     }
 }
 
-/// Writes back references that changed.
-pub fn update(writes: &mut Writes, rows: &[Row]) {
+/// Together back references that changed.
+pub fn update(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
             writes,
@@ -115,7 +115,7 @@ pub struct Naming {
 }
 
 /// Notes which references objects name.
-pub fn list_objects(writes: &mut Writes, namings: &[Naming]) {
+pub fn list_objects(writes: &mut Together, namings: &[Naming]) {
     if !namings.is_empty() {
         set!(
             writes,

@@ -24,10 +24,10 @@ mod built;
 mod lease;
 mod open;
 mod set;
-mod writes;
+mod together;
 
 pub use lease::Lease;
-pub use writes::{Write, Writes};
+pub use together::{Part, Together};
 
 /// A value both databases can store. Implemented for every type that can be.
 pub trait Column:
@@ -325,15 +325,15 @@ impl Tx {
     }
 
     /// Statements to be run together, none yet.
-    pub fn writes(&self) -> Writes {
+    pub fn together(&self) -> Together {
         match self {
-            Self::Postgres(_) => Writes::Postgres {
+            Self::Postgres(_) => Together::Postgres {
                 sql: String::new(),
                 arguments: PgArguments::default(),
                 last: None,
                 exact: Vec::new(),
             },
-            Self::Sqlite(_) => Writes::Sqlite(Vec::new()),
+            Self::Sqlite(_) => Together::Sqlite(Vec::new()),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     model::{id::SubscriptionId, subscription::SubscriptionFacts, time::Timestamp},
     set,
-    store::{Result, Tx, Writes, codec::Key},
+    store::{Result, Together, Tx, codec::Key},
 };
 use serde::Serialize;
 use sqlx::types::Json;
@@ -120,7 +120,7 @@ pub async fn lock(tx: &mut Tx, ids: &BTreeSet<Uuid>) -> Result<Vec<Row>> {
 }
 
 /// Inserts subscriptions that have to be new: fewer say that another transaction was faster with one of them.
-pub fn insert(writes: &mut Writes, rows: &[Row]) {
+pub fn insert(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
             writes,
@@ -141,8 +141,8 @@ pub fn insert(writes: &mut Writes, rows: &[Row]) {
     }
 }
 
-/// Writes back subscriptions that changed.
-pub fn update(writes: &mut Writes, rows: &[Row]) {
+/// Together back subscriptions that changed.
+pub fn update(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
             writes,

@@ -8,7 +8,7 @@ use crate::{
         time::Timestamp,
     },
     set,
-    store::{Result, Tx, Writes, codec::Key, days},
+    store::{Result, Together, Tx, codec::Key, days},
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,8 +156,8 @@ pub struct Move<'a> {
     pub new: &'a Spend,
 }
 
-/// Writes the totals of references that changed.
-pub fn write_references(writes: &mut Writes, moves: &[Move<'_>]) {
+/// Together the totals of references that changed.
+pub fn write_references(writes: &mut Together, moves: &[Move<'_>]) {
     let rows: Vec<Row> =
         moves.iter().flat_map(|m| rows(m.holder, m.environment, m.old, m.new)).collect();
     if !rows.is_empty() {
@@ -188,8 +188,8 @@ pub fn write_references(writes: &mut Writes, moves: &[Move<'_>]) {
     }
 }
 
-/// Writes the totals of customers that changed.
-pub fn write_customers(writes: &mut Writes, moves: &[Move<'_>]) {
+/// Together the totals of customers that changed.
+pub fn write_customers(writes: &mut Together, moves: &[Move<'_>]) {
     let rows: Vec<Row> =
         moves.iter().flat_map(|m| rows(m.holder, m.environment, m.old, m.new)).collect();
     if !rows.is_empty() {
@@ -436,7 +436,7 @@ pub async fn repair(tx: &mut Tx, drift: &[Drift]) -> Result<()> {
         .iter()
         .map(|(holder, old, new)| Move { holder: *holder, environment: "", old, new })
         .collect();
-    let mut writes = tx.writes();
+    let mut writes = tx.together();
     write_references(&mut writes, &moves);
     writes.run(tx).await?;
     for (id, old, new) in of("customer") {
@@ -447,7 +447,7 @@ pub async fn repair(tx: &mut Tx, drift: &[Drift]) -> Result<()> {
             .await?;
         let environment = environment.map(|(name,)| name).unwrap_or_default();
         let moved = Move { holder: id, environment: &environment, old: &old, new: &new };
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         write_customers(&mut writes, &[moved]);
         writes.run(tx).await?;
     }

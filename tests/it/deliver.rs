@@ -113,13 +113,13 @@ impl Setup {
         (id, secret)
     }
 
-    /// Writes so many events, and hands over what this deliverer can take at once.
+    /// Together so many events, and hands over what this deliverer can take at once.
     async fn tell(&self, count: usize, kind: EventType, handover: Option<&Handover>) {
         let events: Vec<OutgoingEvent> = (0..count).map(|_| self.event(kind)).collect();
         let now = self.clock.now();
         let mut tx = self.database.db.begin().await.expect("begins");
         let audience = endpoints::audience(&mut tx, now).await.expect("the endpoints are read");
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         let written =
             outbox::write(&audience, &mut writes, &events, || self.clock.new_id(), handover);
         writes.run(&mut tx).await.expect("the events are written");

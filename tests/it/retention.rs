@@ -167,7 +167,7 @@ async fn tries_and_inbound_events_have_spans_of_their_own() {
             records.push(inbox::Record { id: id.0, ..record(&clock, verdict) });
         }
         inbox::record(&mut tx, &records, clock.now()).await.expect("recorded");
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         inbox::link(&mut writes, &subjects);
         writes.run(&mut tx).await.expect("linked");
         let long_ago = clock.now().plus(chrono::TimeDelta::days(-1));

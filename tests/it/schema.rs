@@ -357,8 +357,8 @@ async fn the_bytes_of_many_rows_are_one_parameter_on_both() {
 async fn writes_that_are_run_together_each_have_values_of_their_own() {
     on_both(async |TestDatabase { db, .. }| {
         let mut tx = db.begin().await.expect("a transaction");
-        tx.writes().run(&mut tx).await.expect("nothing is nothing");
-        let mut writes = tx.writes();
+        tx.together().run(&mut tx).await.expect("nothing is nothing");
+        let mut writes = tx.together();
         for (name, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
             writes
                 .query("insert into settings (name, value) values ($1, $2)")
@@ -380,7 +380,7 @@ async fn of_writes_that_have_to_be_new_one_that_is_not_fails_all() {
     on_both(async |TestDatabase { db, .. }| {
         let write = async |names: &[&str], rows: usize| {
             let mut tx = db.begin_batch().await.expect("a transaction");
-            let mut writes = tx.writes();
+            let mut writes = tx.together();
             writes
                 .query("insert into settings (name, value) values ($1, 'beside')")
                 .bind(format!("beside {names:?}"));

@@ -6,7 +6,7 @@ use crate::{
         id::{EndpointId, MessageId},
         time::Timestamp,
     },
-    store::{Result, Tx, Writes},
+    store::{Result, Together, Tx},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ pub async fn locked(
     Ok(rows.into_iter().map(locked).collect())
 }
 
-/// Writes down how an endpoint stands.
+/// Together down how an endpoint stands.
 ///
 /// # Errors
 /// When the database fails.
@@ -114,7 +114,7 @@ struct Id {
 /// An open breaker stays open, since only its probe closes it. They are locked in the order of their ids, as by
 /// [`locked`]; who holds some already names no others.
 pub fn succeeded(
-    writes: &mut Writes,
+    writes: &mut Together,
     endpoints: impl IntoIterator<Item = EndpointId>,
     now: Timestamp,
 ) {

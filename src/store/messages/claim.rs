@@ -121,7 +121,7 @@ pub async fn claim(
             number: due.attempts.saturating_add(1),
         })
         .collect();
-    let mut writes = tx.writes();
+    let mut writes = tx.together();
     set!(
         writes,
         "update messages as m set lease = r.lease, leased_until = $2, due_at = $2 from",

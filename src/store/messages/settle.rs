@@ -109,7 +109,7 @@ pub async fn settle(
             duration_ms: tried.duration_ms,
         })
         .collect();
-    let mut writes = tx.writes();
+    let mut writes = tx.together();
     set!(
         writes,
         // An answer may repeat what was told: one that comes behind its erasure is not kept.

@@ -117,7 +117,7 @@ async fn what_a_batch_commits_during_a_shutdown_is_due_at_once() {
         let (now, new_id) = (setup.clock.now(), || setup.clock.new_id());
         let mut tx = db.begin().await.expect("begins");
         let audience = endpoints::audience(&mut tx, now).await.expect("the endpoints are read");
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         let written =
             outbox::write(&audience, &mut writes, &events, new_id, Some(&running.handover));
         writes.run(&mut tx).await.expect("the event is written");

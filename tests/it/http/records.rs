@@ -31,7 +31,7 @@ pub(super) fn named(external_id: &str) -> NewCustomer {
 }
 
 impl Api {
-    /// Writes a customer with its references; its id and its root.
+    /// Together a customer with its references; its id and its root.
     pub(super) async fn customer(&self, new: NewCustomer) -> (CustomerId, ReferenceId) {
         let environment = new.environment.unwrap_or("live").to_owned();
         let id = CustomerId(self.clock.new_id());
@@ -91,12 +91,12 @@ impl Api {
             person,
         };
         let mut tx = self.db.begin().await.expect("a transaction");
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         references::insert(&mut writes, &rows);
         customers::write(&mut writes, &[row]);
         writes.run(&mut tx).await.expect("a customer and its references");
         if !new.deleted && new.absorbed_into.is_none() {
-            let mut writes = tx.writes();
+            let mut writes = tx.together();
             customers::write_profiles(&mut writes, &[profile]);
             writes.run(&mut tx).await.expect("a profile");
         }
@@ -104,19 +104,19 @@ impl Api {
         (id, root)
     }
 
-    /// Writes what a customer spent in one currency.
+    /// Together what a customer spent in one currency.
     pub(super) async fn spent(&self, customer: CustomerId, currency: &str, totals: Totals) {
         let new = [(currency.parse().ok(), totals)].into();
         let old = std::collections::BTreeMap::new();
         let row = totals::Move { holder: customer.0, environment: "live", old: &old, new: &new };
         let mut tx = self.db.begin().await.expect("a transaction");
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         totals::write_customers(&mut writes, &[row]);
         writes.run(&mut tx).await.expect("totals");
         tx.commit().await.expect("committed");
     }
 
-    /// Writes a succeeded payment of 12.50 USD, and what a test changes about it.
+    /// Together a succeeded payment of 12.50 USD, and what a test changes about it.
     pub(super) async fn payment(
         &self,
         owner: Option<ReferenceId>,
@@ -145,14 +145,14 @@ impl Api {
         };
         change(&mut row);
         let mut tx = self.db.begin().await.expect("a transaction");
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         payments::write(&mut writes, &[row]);
         writes.run(&mut tx).await.expect("a payment");
         tx.commit().await.expect("committed");
         id
     }
 
-    /// Writes a subscription.
+    /// Together a subscription.
     pub(super) async fn subscription(
         &self,
         owner: ReferenceId,
@@ -175,14 +175,14 @@ impl Api {
             updated_at: now,
         };
         let mut tx = self.db.begin().await.expect("a transaction");
-        let mut writes = tx.writes();
+        let mut writes = tx.together();
         subscriptions::insert(&mut writes, &[row]);
         writes.run(&mut tx).await.expect("a subscription");
         tx.commit().await.expect("committed");
         id
     }
 
-    /// Writes an inbound event, and what a test changes about it.
+    /// Together an inbound event, and what a test changes about it.
     pub(super) async fn inbound(&self, change: impl FnOnce(&mut inbox::Record)) -> InboundId {
         let id = InboundId(self.clock.new_id());
         let mut record = inbox::Record {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// the other on SQLite, where a turn costs nothing.
 #[must_use]
 #[derive(Debug)]
-pub enum Writes {
+pub enum Together {
     /// One statement of many parts, and the values of all of them.
     Postgres {
         /// The parts, each with its name.
@@ -23,19 +23,19 @@ pub enum Writes {
         exact: Vec<(usize, u64)>,
     },
     /// As many statements, with the values of each.
-    Sqlite(Vec<Write>),
+    Sqlite(Vec<Part>),
 }
 
 /// One of several statements, on SQLite.
 #[derive(Debug)]
-pub struct Write {
+pub struct Part {
     sql: &'static str,
     arguments: SqliteArguments,
     /// How many rows it has to write.
     exactly: Option<u64>,
 }
 
-impl Writes {
+impl Together {
     /// The variant of a statement that this database understands.
     pub fn pick(&self, postgres: &'static str, sqlite: &'static str) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Writes {
             }
             Self::Sqlite(all) => {
                 let arguments = SqliteArguments::default();
-                all.push(Write { sql, arguments, exactly: None });
+                all.push(Part { sql, arguments, exactly: None });
             }
         }
         self
@@ -127,7 +127,7 @@ impl Writes {
                 }
             }
             (Self::Sqlite(all), Tx::Sqlite(tx)) => {
-                for Write { sql, arguments, exactly } in all {
+                for Part { sql, arguments, exactly } in all {
                     let query = sqlx::query_with(sql, arguments);
                     let written = query.execute(&mut **tx).await?.rows_affected();
                     if exactly.is_some_and(|rows| rows != written) {
@@ -154,7 +154,7 @@ impl Writes {
             (Self::Sqlite(all), Tx::Sqlite(tx)) => {
                 let mut rows = Vec::new();
                 let last = all.len();
-                for (place, Write { sql, arguments, .. }) in (1..).zip(all) {
+                for (place, Part { sql, arguments, .. }) in (1..).zip(all) {
                     if place == last {
                         rows = sqlx::query_as_with(sql, arguments).fetch_all(&mut **tx).await?;
                     } else {
