@@ -10,10 +10,19 @@ use crate::{
         secret::Secret,
         time::Timestamp,
     },
-    store::{Result, Tx, sql::audience_lock},
+    store::{Result, Tx},
 };
 use sqlx::types::Json;
 use std::collections::BTreeMap;
+
+/// Names the lock of who is told among the database's advisory locks: `audi` in ASCII, and the table of the endpoints,
+/// whatever schema it is in.
+macro_rules! audience_lock {
+    () => {
+        "1635083369, 'endpoints'::regclass::oid::int"
+    };
+}
+pub(super) use audience_lock;
 
 mod standing;
 
@@ -88,7 +97,7 @@ fn exposed(headers: &BTreeMap<String, Secret>) -> Json<BTreeMap<String, String>>
 }
 
 /// Waits until no batch and no command is under way, and keeps the next ones from beginning until this transaction ends:
-/// each holds this lock shared from its beginning. So whatever is committed after an endpoint was made, was given other
+/// each holds this lock shared since before it read who is told. So whatever is committed after an endpoint was made, was given other
 /// types or was switched on is told to it. What begins meanwhile waits behind us: so we do not wait for long.
 async fn gather(tx: &mut Tx) -> Result<()> {
     // Differs because SQLite has one writer: its transaction is the lock.

@@ -13,7 +13,7 @@ use crate::{
         Error, Result, Together, Tx,
         codec::Key,
         customers,
-        endpoints::{self, ListenerRow},
+        endpoints::{self, ListenerRow, audience_lock},
         inbox, payments, references,
         statement::Dialect,
         subscriptions,
@@ -131,7 +131,7 @@ macro_rules! events {
 /// first, without a row. References are locked before payments, each in one order.
 macro_rules! reached {
     ($events:ident, $payments:literal, $subscriptions:literal, $subscription_ids:literal, $references:literal,
-        $payment_ids:literal, $lock:literal) => {
+        $payment_ids:literal, $lock:literal, $nothing:expr) => {
         concat!(
             "with name as (
                 select k.environment, k.namespace, k.provider_payment_id, k.payment_id as id
@@ -176,8 +176,8 @@ macro_rules! reached {
                 cast(null as uuid) as payer_address, cast(null as timestamptz) as created_at,
                 cast(null as timestamptz) as updated_at,
                 cast(null as text) as kind, cast(null as text) as subject, cast(null as uuid) as component,
-                cast(null as uuid) as customer_id, false as closed, false as deleted_before
-             where false ",
+                cast(null as uuid) as customer_id, false as closed, false as deleted_before ",
+            $nothing,
             events!($events),
             "union all select 'name', id, environment, namespace, provider_payment_id, null, ",
             no_payment!(),
@@ -217,7 +217,13 @@ macro_rules! reached_on_postgres {
             "select r.id from jsonb_to_recordset($3::jsonb) as r(id uuid)",
             "select r.id from jsonb_to_recordset($4::jsonb) as r(id uuid)",
             "select r.id from jsonb_to_recordset($5::jsonb) as r(id uuid)",
-            " for update"
+            " for update",
+            // First of all, so that who is told stays as it is. That its value is looked at makes the planner keep it.
+            concat!(
+                "from pg_advisory_xact_lock_shared(",
+                audience_lock!(),
+                ") as told(held) where held::text = 'never' "
+            )
         )
     };
 }
@@ -241,7 +247,8 @@ pub async fn reached(tx: &mut Tx, names: &Names) -> Result<Reached> {
             "select value->>'id' from jsonb_each($3)",
             "select value->>'id' as id from jsonb_each($4)",
             "select value->>'id' from jsonb_each($5)",
-            ""
+            "",
+            "where false "
         ),
     );
     ask(&mut asked, sql, names);

@@ -144,15 +144,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// of an address with very many of them move in one transaction.
 const PATIENT: Duration = Duration::from_mins(10);
 
-/// Names the lock of who is told among the database's advisory locks: `audi` in ASCII, and the table of the endpoints,
-/// whatever schema it is in.
-macro_rules! audience_lock {
-    () => {
-        "1635083369, 'endpoints'::regclass::oid::int"
-    };
-}
-pub(super) use audience_lock;
-
 /// What a batch asks is looked up by keys, a few hundred at most, and always in the same words. Postgres guesses 100
 /// rows for any set it is given, and for as many rather reads a table of some thousand rows whole than uses its index;
 /// a table that grew since it was last analyzed it takes for a small one. So it is left no other way than by index,
@@ -160,16 +151,9 @@ pub(super) use audience_lock;
 ///
 /// It waits ten seconds for a row that somebody else holds: many times as long as any of us holds one, and soon enough
 /// to be told by readiness.
-///
-/// Last it says that something is under way which whoever is told of changes has to be told of, or not: see
-/// [`endpoints`](crate::store::endpoints).
-const BEGIN_BY_KEY: &str = concat!(
-    "begin; set local enable_seqscan = off; set local enable_hashjoin = off; \
-        set local enable_mergejoin = off; set local plan_cache_mode = force_generic_plan; \
-        set local lock_timeout = '10s'; select pg_advisory_xact_lock_shared(",
-    audience_lock!(),
-    ")"
-);
+const BEGIN_BY_KEY: &str = "begin; set local enable_seqscan = off; set local enable_hashjoin = off; \
+    set local enable_mergejoin = off; set local plan_cache_mode = force_generic_plan; \
+    set local lock_timeout = '10s'";
 
 /// How long a connection may take to be had, where a statement may take as long.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
