@@ -3,7 +3,7 @@
 use crate::seeds;
 use std::{fs, path::Path};
 
-/// Together them into the target's corpus.
+/// Writes them into the target's corpus.
 pub(crate) fn plant(target: &str) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let corpus = here.join("corpus").join(target);

@@ -65,7 +65,7 @@ mod top;
 
 pub use server::Error;
 
-/// Together out this process's metrics in Prometheus' text format.
+/// Writes out this process's metrics in Prometheus' text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What can be set about the servers.

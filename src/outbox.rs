@@ -17,7 +17,7 @@ use crate::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Together the events that some enabled endpoint of their environment takes, and a message for each such endpoint: three
+/// Writes the events that some enabled endpoint of their environment takes, and a message for each such endpoint: three
 /// statements at most.
 ///
 /// Messages to endpoints with a free slot are leased as they are written, and returned: they are to be sent over after

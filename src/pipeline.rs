@@ -452,7 +452,7 @@ impl Pipeline {
         Ok((dispositions(batch.len(), entries, &new, &corrections), handed_over))
     }
 
-    /// Together what changed and what is to be told, in one turn, unless deletions first erase what was told before.
+    /// Writes what changed and what is to be told, in one turn, unless deletions first erase what was told before.
     async fn write(
         &self,
         tx: &mut Tx,

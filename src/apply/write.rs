@@ -1,4 +1,4 @@
-//! Together back what changed: one statement a table, however many events the batch had.
+//! Writes back what changed: one statement a table, however many events the batch had.
 
 use crate::{
     apply::{
@@ -18,7 +18,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// Together a batch's changes, and what its events speak of. That another transaction was faster with a new row is
+/// Writes a batch's changes, and what its events speak of. That another transaction was faster with a new row is
 /// found when they are run.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Together results down, many in one transaction, and switches endpoints off that are gone.
+//! Writes results down, many in one transaction, and switches endpoints off that are gone.
 
 use crate::{
     deliver::{
@@ -167,7 +167,7 @@ fn sorted_out(batch: &[Finished]) -> (BTreeSet<EndpointId>, BTreeSet<EndpointId>
     (troubled, well)
 }
 
-/// Together down how these endpoints stand now; those that are to be switched off, each by which message and why.
+/// Writes down how these endpoints stand now; those that are to be switched off, each by which message and why.
 async fn stand(
     shared: &Shared,
     tx: &mut Tx,

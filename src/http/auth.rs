@@ -175,7 +175,7 @@ impl Uses {
     }
 }
 
-/// Together the use of a key down, without anybody waiting for it.
+/// Writes the use of a key down, without anybody waiting for it.
 fn note_use(state: &Arc<State>, key: &Held) {
     let now = state.clock().now();
     if !state.uses.is_due(key, now) {

@@ -61,7 +61,7 @@ impl Refusals {
         let _ = timeout(PATIENCE, wait).await;
     }
 
-    /// Together until nothing waits.
+    /// Writes until nothing waits.
     async fn write_all(&self) {
         while let Some(line) = self.take() {
             let (refusals, written): (Vec<_>, Vec<_>) = line.into_iter().unzip();

@@ -281,7 +281,7 @@ impl Inner {
         result
     }
 
-    /// Together a message, and notes by which connection.
+    /// Writes a message, and notes by which connection.
     async fn write(
         &self,
         id: &str,

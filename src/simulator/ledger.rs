@@ -334,7 +334,7 @@ impl Ledger {
         PaymentIndex(self.payments.len() - 1)
     }
 
-    /// Together in them.
+    /// Writes in them.
     pub(super) fn payment(&mut self, index: PaymentIndex, change: impl FnOnce(&mut PaymentRecord)) {
         if let Some(record) = self.payments.get_mut(index.0) {
             change(record);
@@ -347,7 +347,7 @@ impl Ledger {
         SubscriptionIndex(self.subscriptions.len() - 1)
     }
 
-    /// Together in them.
+    /// Writes in them.
     pub(super) fn subscription(
         &mut self,
         index: SubscriptionIndex,

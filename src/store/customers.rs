@@ -75,7 +75,7 @@ pub async fn root(tx: &mut Tx, environment: &str, id: CustomerId) -> Result<Opti
     Ok(row.map(|(root,)| root))
 }
 
-/// Together customers: new ones are inserted, known ones replaced.
+/// Writes customers: new ones are inserted, known ones replaced.
 pub fn write(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(
@@ -172,7 +172,7 @@ impl<'a> From<&'a Profile> for ProfileRow<'a> {
     }
 }
 
-/// Together profiles: new ones are inserted, known ones replaced.
+/// Writes profiles: new ones are inserted, known ones replaced.
 pub fn write_profiles(writes: &mut Together, rows: &[Profile]) {
     let rows: Vec<ProfileRow<'_>> = rows.iter().map(ProfileRow::from).collect();
     if !rows.is_empty() {

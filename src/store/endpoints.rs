@@ -97,8 +97,8 @@ fn exposed(headers: &BTreeMap<String, Secret>) -> Json<BTreeMap<String, String>>
 }
 
 /// Waits until no batch and no command is under way, and keeps the next ones from beginning until this transaction ends:
-/// each holds this lock shared since before it read who is told. So whatever is committed after an endpoint was made, was given other
-/// types or was switched on is told to it. What begins meanwhile waits behind us: so we do not wait for long.
+/// each holds this lock shared since before it read who is told. So whatever is committed after an endpoint was made, was
+/// given other types or was switched on is told to it. What begins meanwhile waits behind us: so we do not wait for long.
 async fn gather(tx: &mut Tx) -> Result<()> {
     // Differs because SQLite has one writer: its transaction is the lock.
     if matches!(tx, Tx::Postgres(_)) {

@@ -75,7 +75,7 @@ pub async fn record(tx: &mut Tx, records: &[Record], now: Timestamp) -> Result<H
     Ok(new_of(records, kept.into_iter().map(|(id,)| id.0)))
 }
 
-/// The same before what else is asked: the ids of those that are kept for their keys.
+/// Adds the same to other statements: it returns the ids of the rows that are kept for their keys.
 ///
 /// The rows go in sorted by their key, so that no two workers wait for each other. The bytes of all travel as one
 /// value beside them: no database has to read them as text. The verdict of another copy stands in a `case` so that no

@@ -154,7 +154,7 @@ pub fn is_due(last_used_at: Option<Timestamp>, now: Timestamp) -> bool {
     last_used_at.is_none_or(|last| now >= last.plus(TimeDelta::seconds(TOUCHED_EVERY)))
 }
 
-/// Together down that a key was used.
+/// Writes down that a key was used.
 ///
 /// # Errors
 /// When the database fails.

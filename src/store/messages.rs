@@ -83,7 +83,7 @@ struct Begun {
     number: i64,
 }
 
-/// Together outgoing events with their messages, and begins the tries of those that are leased; `now` by the
+/// Writes outgoing events with their messages, and begins the tries of those that are leased; `now` by the
 /// database's clock. Three statements at most, whatever the number, in one turn.
 ///
 /// # Errors

@@ -192,7 +192,7 @@ pub fn move_names(writes: &mut Together, moves: &[(Uuid, Uuid)]) {
     }
 }
 
-/// Together payments: new ones are inserted, known ones replaced.
+/// Writes payments: new ones are inserted, known ones replaced.
 pub fn write(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(

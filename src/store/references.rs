@@ -85,7 +85,7 @@ pub fn insert(writes: &mut Together, rows: &[Row]) {
     }
 }
 
-/// Together back references that changed.
+/// Writes back references that changed.
 pub fn update(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(

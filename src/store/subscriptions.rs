@@ -141,7 +141,7 @@ pub fn insert(writes: &mut Together, rows: &[Row]) {
     }
 }
 
-/// Together back subscriptions that changed.
+/// Writes back subscriptions that changed.
 pub fn update(writes: &mut Together, rows: &[Row]) {
     if !rows.is_empty() {
         set!(

@@ -156,7 +156,7 @@ pub struct Move<'a> {
     pub new: &'a Spend,
 }
 
-/// Together the totals of references that changed.
+/// Writes the totals of references that changed.
 pub fn write_references(writes: &mut Together, moves: &[Move<'_>]) {
     let rows: Vec<Row> =
         moves.iter().flat_map(|m| rows(m.holder, m.environment, m.old, m.new)).collect();
@@ -188,7 +188,7 @@ pub fn write_references(writes: &mut Together, moves: &[Move<'_>]) {
     }
 }
 
-/// Together the totals of customers that changed.
+/// Writes the totals of customers that changed.
 pub fn write_customers(writes: &mut Together, moves: &[Move<'_>]) {
     let rows: Vec<Row> =
         moves.iter().flat_map(|m| rows(m.holder, m.environment, m.old, m.new)).collect();

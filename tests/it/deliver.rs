@@ -113,7 +113,7 @@ impl Setup {
         (id, secret)
     }
 
-    /// Together so many events, and hands over what this deliverer can take at once.
+    /// Writes so many events, and hands over what this deliverer can take at once.
     async fn tell(&self, count: usize, kind: EventType, handover: Option<&Handover>) {
         let events: Vec<OutgoingEvent> = (0..count).map(|_| self.event(kind)).collect();
         let now = self.clock.now();

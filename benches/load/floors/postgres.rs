@@ -129,7 +129,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Together all into a fresh copy of the opening state, a transaction for each batch, and one for its results
+    /// Writes all into a fresh copy of the opening state, a transaction for each batch, and one for its results
     /// where they are wanted. In seconds.
     pub(crate) async fn write(&self, into: &Database, with_results: bool) -> anyhow::Result<f64> {
         let mut connection = into.connect().await?;

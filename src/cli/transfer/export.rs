@@ -263,7 +263,7 @@ impl Run<'_> {
     }
 }
 
-/// Together records in a format, and counts them.
+/// Writes records in a format, and counts them.
 struct Writer<'t> {
     form: Form<'t>,
     written: BTreeMap<&'static str, u64>,

@@ -84,7 +84,7 @@ pub async fn locked(
     Ok(rows.into_iter().map(locked).collect())
 }
 
-/// Together down how an endpoint stands.
+/// Writes down how an endpoint stands.
 ///
 /// # Errors
 /// When the database fails.

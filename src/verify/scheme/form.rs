@@ -65,7 +65,7 @@ fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Together the bytes of a signature; of two encodings the first.
+/// Writes the bytes of a signature; of two encodings the first.
 pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
     match encoding {
         Encoding::Hex | Encoding::HexOrBase64 => hex::encode(bytes),

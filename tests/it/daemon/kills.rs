@@ -100,7 +100,7 @@ impl Scene {
         Self { stage, plain, ordered, processes, cut: BTreeSet::new() }
     }
 
-    /// Together so many messages, half of them to either endpoint: to the ordered one, the versions of customers of their
+    /// Writes so many messages, half of them to either endpoint: to the ordered one, the versions of customers of their
     /// own, the latest ones first.
     async fn tell(&self, count: usize) {
         let clock = Clock::system();

@@ -22,7 +22,7 @@ fn ordered(schedule: &[u64]) -> EndpointSettings {
     EndpointSettings { ordered: true, schedule, ..EndpointSettings::default() }
 }
 
-/// Together messages about customers, each with a version.
+/// Writes messages about customers, each with a version.
 async fn tell(setup: &Setup, endpoint: EndpointId, about: impl IntoIterator<Item = (Uuid, i64)>) {
     let now = setup.database_now().await;
     let (mut events, mut told) = (Vec::new(), Vec::new());

@@ -31,7 +31,7 @@ pub(super) fn named(external_id: &str) -> NewCustomer {
 }
 
 impl Api {
-    /// Together a customer with its references; its id and its root.
+    /// Writes a customer with its references; its id and its root.
     pub(super) async fn customer(&self, new: NewCustomer) -> (CustomerId, ReferenceId) {
         let environment = new.environment.unwrap_or("live").to_owned();
         let id = CustomerId(self.clock.new_id());
@@ -104,7 +104,7 @@ impl Api {
         (id, root)
     }
 
-    /// Together what a customer spent in one currency.
+    /// Writes what a customer spent in one currency.
     pub(super) async fn spent(&self, customer: CustomerId, currency: &str, totals: Totals) {
         let new = [(currency.parse().ok(), totals)].into();
         let old = std::collections::BTreeMap::new();
@@ -116,7 +116,7 @@ impl Api {
         tx.commit().await.expect("committed");
     }
 
-    /// Together a succeeded payment of 12.50 USD, and what a test changes about it.
+    /// Writes a succeeded payment of 12.50 USD, and what a test changes about it.
     pub(super) async fn payment(
         &self,
         owner: Option<ReferenceId>,
@@ -152,7 +152,7 @@ impl Api {
         id
     }
 
-    /// Together a subscription.
+    /// Writes a subscription.
     pub(super) async fn subscription(
         &self,
         owner: ReferenceId,
@@ -182,7 +182,7 @@ impl Api {
         id
     }
 
-    /// Together an inbound event, and what a test changes about it.
+    /// Writes an inbound event, and what a test changes about it.
     pub(super) async fn inbound(&self, change: impl FnOnce(&mut inbox::Record)) -> InboundId {
         let id = InboundId(self.clock.new_id());
         let mut record = inbox::Record {

@@ -50,7 +50,7 @@ impl Api {
         (text("id"), text("secret"))
     }
 
-    /// Together messages to an endpoint, of a status.
+    /// Writes messages to an endpoint, of a status.
     async fn messages(&self, endpoint: &str, count: usize, status: &'static str) -> Vec<MessageId> {
         let endpoint: EndpointId = endpoint.parse().expect("an id");
         let mut tx = self.db.begin().await.expect("begins");
