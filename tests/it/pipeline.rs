@@ -356,6 +356,26 @@ async fn a_payment_that_becomes_another_name_while_a_worker_waits_loses_nothing(
     .await;
 }
 
+/// An event that changes one of several payments asks for the times of the others.
+#[tokio::test]
+async fn the_first_and_the_last_payment_stay_where_one_of_several_changes() {
+    on_both(async |TestDatabase { db, .. }| {
+        let pipeline = pipeline(&db);
+        for n in [1, 2, 3] {
+            let batch = [paid(n, "u1", &format!("p{n}"), 500)];
+            pipeline.process(&batch).await.expect("it commits");
+        }
+        for n in [1, 3] {
+            let batch = [paid(10 + n, "u1", &format!("p{n}"), 600)];
+            pipeline.process(&batch).await.expect("it commits");
+        }
+        let apart = "select count(*) from customer_totals where first_payment_at < last_payment_at";
+        assert_eq!(scalar(&db, apart).await, 1);
+        assert_no_drift(&db).await;
+    })
+    .await;
+}
+
 /// Postgres reads a row that it waited for again, and leaves it out where it is another component's by then.
 #[tokio::test]
 async fn a_customer_that_goes_into_another_one_while_a_worker_waits_is_found() {
